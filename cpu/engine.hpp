@@ -1,0 +1,69 @@
+// One face for everything that can run guest code: interpreter, JIT, KVM. Nothing above knows which it is.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "cpu/state/cpu_state.hpp"
+#include "mmu/address.hpp"
+
+namespace xenolith::cpu {
+
+enum class ExitReason : std::uint8_t {
+    deadline,      // the clock reached Budget::until_cycles
+    instructions,  // Budget::instructions were executed
+    halted,        // HLT; an interrupt line, an NMI or the caller's patience ends it
+    shutdown,      // a triple fault
+    stopped,       // request_stop
+    hypercall,     // the Environment answered `leave`; RIP is at the instruction
+    failed,        // the Environment answered `stop`; RIP is at the instruction
+};
+
+struct Exit {
+    ExitReason reason = ExitReason::deadline;
+    int error_number = 0;  // with `failed`
+};
+
+struct Budget {
+    std::uint64_t until_cycles = std::numeric_limits<std::uint64_t>::max();  // absolute, on the virtual clock
+    std::uint64_t instructions = std::numeric_limits<std::uint64_t>::max();
+};
+
+// One logical processor. Interrupts and deadlines are taken at delivery points, which belong to the guest's code and
+// not to the engine: after a control transfer, a REP iteration that yields, an instruction that asks the Environment
+// or changes system state, and where execution crosses into another page. Every engine has the same ones, so that
+// runs are equal to the cycle.
+class Engine {
+  public:
+    virtual ~Engine() = default;
+
+    virtual std::string_view name() const = 0;
+
+    // Runs until the budget or an exit. State is precise at every exit.
+    virtual Exit run(const Budget& budget) = 0;
+
+    virtual CpuState state() const = 0;
+    virtual void set_state(const CpuState& state) = 0;
+
+    // The virtual clock and the count of completed instructions; right inside Environment calls too.
+    virtual std::uint64_t cycles() const = 0;
+    virtual std::uint64_t instructions() const = 0;
+    // Moves the clock forward while the CPU is halted. Never backwards.
+    virtual void advance_to(std::uint64_t cycles) = 0;
+    // Brings the running budget's until_cycles nearer: a device armed a timer. Takes effect at the next delivery point.
+    virtual void shorten_deadline(std::uint64_t cycles) = 0;
+
+    // Guest memory changed behind the engine's back, other than through GuestMemory::write.
+    virtual void memory_changed(mmu::GuestPhysical start, std::uint64_t size) = 0;
+    // The memory map changed: cached host addresses are no longer good.
+    virtual void memory_map_changed() = 0;
+
+    // The level of the INTR pin; sampled at delivery points while RFLAGS.IF = 1.
+    virtual void set_interrupt_line(bool asserted) = 0;
+    virtual void raise_nmi() = 0;
+    // Ends run() at the next delivery point. May be called from a signal handler or another thread.
+    virtual void request_stop() = 0;
+};
+
+}  // namespace xenolith::cpu

@@ -1,0 +1,274 @@
+// The interpreter's loop.
+//
+// Between two delivery points nothing but the guest's own instructions happens, so a block is executed without a look
+// at anything else. RIP, the clock and the instruction count are brought up to date when a block ends; inside one
+// they follow from the block's start and the current instruction's place, which Processor adds up on demand. That
+// makes state precise at any instruction at the price of one pointer store each.
+//
+// A Fault is caught here and nowhere else. It becomes a pending event; delivering it may fault again, and then the two
+// combine as the manual's table says, until one gets through or the CPU shuts down.
+#include "cpu/interpreter/interpreter.hpp"
+
+#include <algorithm>
+
+namespace xenolith::cpu {
+
+Interpreter::Interpreter(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model,
+                         const Timing& timing, unsigned vcpu)
+    : decoder_(model, timing),
+      blocks_(memory, decoder_),
+      processor_(memory, environment, model, timing, vcpu),
+      jump_cache_(jump_cache_size) {
+    memory.add_listener(this);
+}
+
+Interpreter::~Interpreter() { processor_.memory.remove_listener(this); }
+
+void Interpreter::set_state(const CpuState& state) {
+    processor_.load_state(state);
+    pending_.reset();
+    fetch_page_ = 1;
+}
+
+void Interpreter::advance_to(std::uint64_t cycles) { processor_.cycles_ = std::max(processor_.cycles_, cycles); }
+
+void Interpreter::shorten_deadline(std::uint64_t cycles) { deadline_ = std::min(deadline_, cycles); }
+
+void Interpreter::memory_changed(mmu::GuestPhysical start, std::uint64_t size) { blocks_.drop(start, size); }
+
+void Interpreter::memory_map_changed() {
+    blocks_.drop_all();
+    processor_.forget_fast_paths();
+}
+
+void Interpreter::set_interrupt_line(bool asserted) {
+    interrupt_line_ = asserted;
+    if (asserted) processor_.request_attention();
+}
+
+void Interpreter::raise_nmi() {
+    processor_.state.nmi_pending = true;
+    processor_.request_attention();
+}
+
+void Interpreter::request_stop() {
+    stop_requested_.store(true, std::memory_order_relaxed);
+    processor_.request_attention();
+}
+
+void Interpreter::code_written(mmu::GuestPhysical start, std::uint64_t size) { blocks_.drop(start, size); }
+
+void Interpreter::code_page_added(mmu::GuestPhysical page) { processor_.forget_writable(page); }
+
+void Interpreter::remark_code(mmu::GuestPhysical page) { blocks_.remark(page); }
+
+Exit Interpreter::run(const Budget& budget) {
+    Processor& p = processor_;
+    deadline_ = budget.until_cycles;
+    const std::uint64_t most = ~std::uint64_t{0} - p.instructions_;
+    instruction_end_ = p.instructions_ + std::min(budget.instructions, most);
+    p.request_attention();
+    for (;;) {
+        try {
+            if (pending_) deliver_pending();
+            return run_blocks();
+        } catch (const Fault& fault) {
+            undo_current();
+            try {
+                pending_ = pending_ ? combine(*pending_, fault) : Event::from(fault);
+            } catch (const TripleFault&) {
+                pending_.reset();
+                p.state.activity = Activity::shutdown;
+            }
+        } catch (const Processor::Leave& why) {
+            undo_current();
+            return why.kind == Processor::Leave::Kind::hypercall ? Exit{ExitReason::hypercall}
+                                                                 : Exit{ExitReason::failed, why.error_number};
+        }
+    }
+}
+
+void Interpreter::deliver_pending() {
+    deliver(processor_, *pending_);
+    pending_.reset();
+    processor_.stand_between_instructions();
+    processor_.request_attention();
+}
+
+// Back to the start of the instruction that faulted: nothing of it has happened.
+void Interpreter::undo_current() {
+    Processor& p = processor_;
+    p.cycles_ = p.now();
+    p.instructions_ = p.instruction_count();
+    p.state.rip = p.instruction_rip();
+    p.stand_between_instructions();
+}
+
+Exit Interpreter::run_blocks() {
+    Processor& p = processor_;
+    for (;;) {
+        if (p.attention_.load(std::memory_order_relaxed) || p.cycles_ >= deadline_) [[unlikely]] {
+            if (const std::optional<Exit> exit = attend()) return *exit;
+        }
+        for (bool delivery_point = false; !delivery_point;) {
+            const Block& block = *next_block();
+            if (single_ || block.count > instruction_end_ - p.instructions_) [[unlikely]] {
+                execute_some(block, single_ ? 1 : static_cast<std::uint32_t>(instruction_end_ - p.instructions_));
+                break;
+            }
+            const std::uint64_t page = p.state.rip & ~mmu::page_mask;
+            execute(block);
+            delivery_point = p.current_->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
+            p.stand_between_instructions();
+        }
+    }
+}
+
+void Interpreter::execute(const Block& block) {
+    Processor& p = processor_;
+    const Instruction* instruction = block.instructions.get();
+    for (;;) {
+        p.current_ = instruction;
+        instruction->execute(p, *instruction);
+        if (instruction->last) break;
+        ++instruction;
+    }
+    finish(*instruction);
+}
+
+// Runs no more than `count` instructions, then asks for attention: for single steps and the end of a budget.
+void Interpreter::execute_some(const Block& block, std::uint32_t count) {
+    Processor& p = processor_;
+    const bool was_stepping = (p.state.rflags & rflags::tf) != 0, was_shadowed = p.state.interrupt_shadow;
+    p.stepping_ = single_;
+    p.state.interrupt_shadow = false;
+    const Instruction* instruction = block.instructions.get();
+    p.request_attention();
+    if (count == 0) return;
+    try {
+        for (std::uint32_t done = 1;; ++done) {
+            p.current_ = instruction;
+            instruction->execute(p, *instruction);
+            if (instruction->last || done == count) break;
+            ++instruction;
+        }
+    } catch (...) {
+        p.state.interrupt_shadow = was_shadowed;
+        p.stepping_ = false;
+        throw;
+    }
+    finish(*instruction);
+    p.stepping_ = false;
+    p.stand_between_instructions();
+    if (single_) after_single_step(was_stepping, was_shadowed);
+}
+
+void Interpreter::finish(const Instruction& instruction) {
+    Processor& p = processor_;
+    const std::uint64_t start = p.instruction_rip(), next = p.next_rip();
+    p.cycles_ += instruction.cost_before + instruction.cost;
+    // A string instruction that yields before its count is zero has not completed.
+    const bool yielded = instruction.repeat != Repeat::none && instruction.transfers_control && p.state.rip == start;
+    p.instructions_ += instruction.ordinal + (yielded ? 0u : 1u);
+    if (!instruction.transfers_control) p.state.rip = p.code64() ? next : next & 0xffffffff;
+}
+
+void Interpreter::after_single_step(bool was_stepping, bool) {
+    Processor& p = processor_;
+    single_ = false;
+    p.state.rflags &= ~rflags::rf;
+    // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set.
+    if (was_stepping) {
+        pending_ = Event{.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bs};
+        deliver_pending();
+    }
+}
+
+// Looks at everything that may come between two instructions, in the order of SDM vol. 3A, table 6-2.
+std::optional<Exit> Interpreter::attend() {
+    Processor& p = processor_;
+    p.attention_.store(false, std::memory_order_relaxed);
+    const auto leave_with = [&](ExitReason reason) {
+        p.request_attention();
+        return Exit{reason};
+    };
+    if (blocks_.has_dropped_many()) {
+        jump_cache_.assign(jump_cache_size, {});
+        blocks_.free_dropped();
+    }
+    CpuState& state = p.state;
+    if (state.activity == Activity::shutdown) return leave_with(ExitReason::shutdown);
+    if (stop_requested_.exchange(false)) return leave_with(ExitReason::stopped);
+    if (p.cycles_ >= deadline_) return leave_with(ExitReason::deadline);
+    if (p.instructions_ >= instruction_end_) return leave_with(ExitReason::instructions);
+    const bool interrupt = interrupt_line_ && (state.rflags & rflags::if_) != 0;
+    if (!state.interrupt_shadow) {
+        if (state.nmi_pending && !state.nmi_blocked) {
+            state.nmi_pending = false;
+            state.nmi_blocked = true;
+            state.activity = Activity::running;
+            pending_ = Event{.vector = static_cast<std::uint8_t>(Vector::nmi), .kind = Event::Kind::nmi};
+            deliver_pending();
+        } else if (interrupt) {
+            state.activity = Activity::running;
+            pending_ = Event{.vector = p.environment.acknowledge_interrupt(p.moment()), .kind = Event::Kind::external};
+            deliver_pending();
+        }
+    }
+    if (state.activity == Activity::halted) return leave_with(ExitReason::halted);
+    single_ = state.interrupt_shadow || (state.rflags & (rflags::tf | rflags::rf)) != 0;
+    return std::nullopt;
+}
+
+// The block at CS:RIP. Raises what the fetch raises.
+Block* Interpreter::next_block() {
+    Processor& p = processor_;
+    const std::uint64_t linear = p.code_linear(p.state.rip);
+    JumpCacheEntry& entry = jump_cache_[(linear ^ linear >> 14) % jump_cache_size];
+    if (entry.linear == linear && entry.key == p.code_key() && fetch_key_ == p.code_key() &&
+        (linear & ~mmu::page_mask) == fetch_page_ && entry.block->valid) [[likely]]
+        return entry.block;
+    return find_block(linear, entry);
+}
+
+Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
+    Processor& p = processor_;
+    if (p.code64() ? !mmu::GuestLinear{p.state.rip}.is_canonical() : p.state.rip >= p.code_end())
+        p.raise(Vector::general_protection, 0);
+    const mmu::GuestPhysical physical = p.translate_fetch(linear);
+    fetch_page_ = linear & ~mmu::page_mask;
+    fetch_key_ = p.code_key();
+    const DecodeMode mode = p.code_mode();
+    Block* block = blocks_.find(physical, mode);
+    if (block != nullptr && block->crosses_page) {
+        const mmu::GuestPhysical second = p.translate_fetch((linear & ~mmu::page_mask) + mmu::page_size);
+        if (block->second_page != second.page()) block = blocks_.make_crossing(physical, second.page(), mode);
+    }
+    if (block == nullptr) block = blocks_.make(physical, mode);
+    if (block == nullptr) {
+        const mmu::GuestPhysical second = p.translate_fetch((linear & ~mmu::page_mask) + mmu::page_size);
+        block = blocks_.make_crossing(physical, second.page(), mode);
+    }
+    // Blocks that cross a page ask for their second translation each time, and those that reach the end of CS are
+    // cut short each time: neither goes into the jump cache.
+    if (!p.code64() && p.state.rip + block->bytes > p.code_end()) {
+        const std::uint32_t count = instructions_within_limit(*block);
+        if (count == 0) p.raise(Vector::general_protection, 0);
+        single_ = true;
+        p.request_attention();
+    } else if (!block->crosses_page) {
+        entry = {linear, p.code_key(), block};
+    }
+    return block;
+}
+
+// How many instructions of the block end inside CS's limit.
+std::uint32_t Interpreter::instructions_within_limit(const Block& block) {
+    std::uint32_t count = 0;
+    while (count < block.count &&
+           processor_.state.rip + block.instructions[count].end() <= processor_.code_end())
+        ++count;
+    return count;
+}
+
+}  // namespace xenolith::cpu

@@ -1,0 +1,81 @@
+// The reference engine: decodes once, then calls each instruction's execute function in turn.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <optional>
+#include <vector>
+
+#include "cpu/decode/decoder.hpp"
+#include "cpu/engine.hpp"
+#include "cpu/exceptions/delivery.hpp"
+#include "cpu/interpreter/block_cache.hpp"
+#include "cpu/processor.hpp"
+
+namespace xenolith::cpu {
+
+class Interpreter final : public Engine, private mmu::CodeListener {
+  public:
+    // Everything handed in outlives the engine. `vcpu` numbers the logical processor, from 0.
+    Interpreter(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model, const Timing& timing,
+                unsigned vcpu);
+    ~Interpreter() override;
+
+    std::string_view name() const override { return "interpreter"; }
+    Exit run(const Budget& budget) override;
+    CpuState state() const override { return processor_.save_state(); }
+    void set_state(const CpuState& state) override;
+    std::uint64_t cycles() const override { return processor_.now(); }
+    std::uint64_t instructions() const override { return processor_.instruction_count(); }
+    void advance_to(std::uint64_t cycles) override;
+    void shorten_deadline(std::uint64_t cycles) override;
+    void memory_changed(mmu::GuestPhysical start, std::uint64_t size) override;
+    void memory_map_changed() override;
+    void set_interrupt_line(bool asserted) override;
+    void raise_nmi() override;
+    void request_stop() override;
+
+    // For tests of single instructions.
+    Processor& processor() { return processor_; }
+
+  private:
+    // Where the last jump to a linear address led. Good while the code key is the same.
+    struct JumpCacheEntry {
+        std::uint64_t linear = 0;
+        std::uint64_t key = 0;
+        Block* block = nullptr;
+    };
+    static constexpr std::size_t jump_cache_size = 1 << 14;
+
+    // CodeListener
+    void code_written(mmu::GuestPhysical start, std::uint64_t size) override;
+    void code_page_added(mmu::GuestPhysical page) override;
+    void remark_code(mmu::GuestPhysical page) override;
+
+    Exit run_blocks();
+    std::optional<Exit> attend();
+    Block* next_block();
+    Block* find_block(std::uint64_t linear, JumpCacheEntry& entry);
+    std::uint32_t instructions_within_limit(const Block& block);
+    void execute(const Block& block);
+    void execute_some(const Block& block, std::uint32_t count);
+    void finish(const Instruction& instruction);
+    void after_single_step(bool was_stepping, bool was_shadowed);
+    void undo_current();
+    void deliver_pending();
+
+    Decoder decoder_;
+    BlockCache blocks_;
+    Processor processor_;
+    std::vector<JumpCacheEntry> jump_cache_;
+    std::uint64_t fetch_page_ = 1;   // linear page of the last fetch translation, and the key it was made under
+    std::uint64_t fetch_key_ = 0;
+    std::uint64_t deadline_ = 0;
+    std::uint64_t instruction_end_ = 0;
+    bool single_ = false;            // the next instruction runs alone
+    bool interrupt_line_ = false;
+    std::atomic<bool> stop_requested_ = false;
+    std::optional<Event> pending_;   // an event whose delivery has begun and not yet succeeded
+};
+
+}  // namespace xenolith::cpu

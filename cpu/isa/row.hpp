@@ -1,0 +1,113 @@
+// One description of an instruction: a row per mnemonic, from which decoder, engines, fuzzer and examples read.
+#pragma once
+
+#include <Zydis/Zydis.h>
+
+#include <cstdint>
+#include <span>
+
+#include "cpu/isa/instruction.hpp"
+
+namespace xenolith::cpu {
+
+// The kinds of the visible operands in order, one hexadecimal digit each from the left: r, m, i.
+using Form = std::uint32_t;
+constexpr Form form(const char* kinds) {
+    Form result = 0;
+    for (; *kinds != 0; ++kinds) result = result << 4 | (*kinds == 'r' ? 1u : *kinds == 'm' ? 2u : 3u);
+    return result;
+}
+
+// What a row's `select` sees of one encoding.
+struct Shape {
+    const ZydisDecodedInstruction& instruction;
+    const ZydisDecodedOperand* operands;  // the visible ones come first
+    Form form = 0;
+    unsigned width = 0;  // bytes of the first visible operand, or of the operand size if there is none: 1, 2, 4, 8...
+    unsigned operand_width = 0;  // bytes of the effective operand size: 2, 4 or 8
+    AddressSize address_size = AddressSize::bits32;
+};
+
+// How the JIT takes an instruction: call `execute`, re-encode the guest's own, or special code.
+enum class JitTreatment : std::uint8_t { call, reencode, custom };
+
+// Classes of base cost; cpu/timing gives each a number of cycles.
+enum class CostClass : std::uint8_t {
+    free,         // NOP and prefixes
+    simple,       // moves, additions, logic, LEA
+    shift_double, // SHLD, SHRD, rotate through carry
+    multiply,
+    divide_small, // 8, 16 and 32 bits
+    divide_large, // 64 bits
+    bcd,
+    branch,
+    call_return,
+    stack,
+    string,       // start-up; each iteration is charged as it happens
+    locked,       // read-modify-write on the bus
+    segment_load,
+    far_transfer,
+    interrupt,
+    system,       // moves to and from CR, DR, descriptor-table registers
+    serialize,    // CPUID, flushes, WRMSR of a register the CPU itself has
+    time_stamp,
+    x87,
+    x87_long,     // divide, square root, transcendental
+    vector,
+    vector_long,
+    state_save,   // FXSAVE, XSAVE and their counterparts
+    count,
+};
+
+// Properties of a row that the decoder and the engines need.
+namespace row_flag {
+inline constexpr std::uint16_t transfers_control = 1 << 0;  // writes RIP; ends a block; a delivery point
+inline constexpr std::uint16_t ends_block = 1 << 1;         // may change mode, mapping or segment state
+inline constexpr std::uint16_t delivery_point = 1 << 2;     // asks the Environment or changes system state; ends a block
+inline constexpr std::uint16_t amd_only = 1 << 3;
+inline constexpr std::uint16_t not_in_real_mode = 1 << 4;   // #UD in real mode and VM86
+inline constexpr std::uint16_t repeatable = 1 << 5;         // a string instruction: with REP it behaves as transfers_control
+}  // namespace row_flag
+
+// Chooses the execute function for an encoding; null means the encoding raises #UD.
+using Select = Execute (*)(const Shape&);
+
+// CPUID features a row depends on; cpu/model maps them to leaf bits. `base` is what every model has.
+enum class Feature : std::uint8_t {
+    base, tsc, msr, cx8, sep, cmov, clfsh, fxsr, mmx, sse, sse2, sse3, ssse3, sse4_1, sse4_2, popcnt, cx16, movbe,
+    xsave, xsaveopt, xsavec, xsaves, aes, pclmulqdq, rdrand, rdseed, avx, avx2, bmi1, bmi2, lzcnt, fma, f16c, adx, sha,
+    rdtscp, lahf_lm, syscall, long_mode, nx, page1gb, pse, pse36, pae, pge, pat, pcid, invpcid, smep, smap, umip,
+    fsgsbase, erms, x2apic, tsc_deadline, monitor, clflushopt, clwb, rdpid, vme, de, mce, mca, mtrr, apic, acpi, ss,
+    htt, invariant_tsc, fpu, prefetchw, svm, vmx,
+    count,
+};
+
+struct Row {
+    ZydisMnemonic mnemonic;
+    Select select;
+    CostClass cost;
+    std::uint16_t flags = 0;
+    Feature feature = Feature::base;
+    JitTreatment jit = JitTreatment::call;
+    // The row that stands in for this one for some encodings (MOV to a control register), or the row itself; null
+    // where all encodings are alike. Operands are known, `form` and the widths are not yet.
+    const Row* (*variant)(const Row& self, const Shape&) = nullptr;
+};
+
+// The families; each lives in cpu/isa/<family>.cpp.
+std::span<const Row> data_rows();        // MOV, LEA, XCHG, CMOVcc, MOVZX, BSWAP, XLAT, CBW ...
+std::span<const Row> arithmetic_rows();  // ADD ... NEG, logic, CMP, TEST, INC, DEC, XADD, CMPXCHG ...
+std::span<const Row> multiply_rows();    // MUL, IMUL, DIV, IDIV, BCD
+std::span<const Row> shift_rows();       // shifts, rotates, SHLD, SHRD
+std::span<const Row> bit_rows();         // BT*, BSF, BSR, SETcc, POPCNT, TZCNT, LZCNT, BMI
+std::span<const Row> string_rows();      // MOVS, CMPS, SCAS, LODS, STOS, INS, OUTS
+std::span<const Row> stack_rows();       // PUSH, POP, PUSHA, PUSHF, ENTER, LEAVE, LAHF, SAHF, CLC ...
+std::span<const Row> branch_rows();      // Jcc, JMP, CALL, RET, LOOP, JCXZ, BOUND, INT n, IRET, far transfers
+std::span<const Row> segment_rows();     // MOV Sreg, LDS ..., LAR, LSL, VERR, ARPL, LLDT, LTR, SGDT ...
+std::span<const Row> system_rows();      // CR, DR, MSR, CPUID, RDTSC, HLT, IN, OUT, SYSCALL, VMCALL, INVLPG ...
+std::span<const Row> state_rows();       // FNINIT, FXSAVE, XSAVE, LDMXCSR and what x87/SSE set-up needs
+
+// The row of a mnemonic, or null: then the instruction raises #UD.
+const Row* find_row(ZydisMnemonic mnemonic);
+
+}  // namespace xenolith::cpu

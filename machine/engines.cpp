@@ -1,0 +1,30 @@
+#include "machine/engines.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "cpu/interpreter/interpreter.hpp"
+
+namespace xenolith::machine {
+
+namespace {
+
+template <class Engine>
+std::unique_ptr<cpu::Engine> make(const EngineParts& parts) {
+    return std::make_unique<Engine>(parts.memory, parts.environment, parts.model, parts.timing, parts.vcpu);
+}
+
+constexpr std::array choices = {
+    EngineChoice{"interpreter", "the reference: one instruction after the other", make<cpu::Interpreter>},
+};
+
+}  // namespace
+
+std::span<const EngineChoice> engine_choices() { return choices; }
+
+const EngineChoice* find_engine(std::string_view name) {
+    const auto found = std::ranges::find(choices, name, &EngineChoice::name);
+    return found == choices.end() ? nullptr : &*found;
+}
+
+}  // namespace xenolith::machine

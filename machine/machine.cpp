@@ -1,0 +1,478 @@
+// How a run goes: the engine runs until the next timer is due or something ends it; the clock then moves to where the
+// engine is, and devices do what is due. When the CPU halts, the clock moves straight to the next timer.
+//
+// A guest's access to a device first brings the clock to the cycle of the access, so that a device always answers as of
+// now. Whatever a device arms meanwhile brings the engine's deadline nearer.
+#include "machine/machine.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include "cpu/decode/disassembler.hpp"
+#include "devices/cmos_rtc.hpp"
+#include "devices/debug_console.hpp"
+#include "devices/debug_exit.hpp"
+#include "devices/keyboard_controller.hpp"
+#include "devices/pic8259.hpp"
+#include "devices/pit8254.hpp"
+#include "devices/system_control.hpp"
+#include "devices/uart16550.hpp"
+#include "machine/engines.hpp"
+#include "mmu/page_walk.hpp"
+#include "xen/blob.hpp"
+#include "xen/error_numbers.hpp"
+#include "xen/hypercall_exit.hpp"
+#include "xen/hypercall_page.hpp"
+
+namespace xenolith::machine {
+
+namespace {
+
+using Wall = std::chrono::steady_clock;
+
+constexpr std::size_t shown_page_bytes = 96;  // three slots
+
+const cpu::CpuModel& model_of(const MachineOptions& options) {
+    return options.model != nullptr ? *options.model : *cpu::CpuModel::find("nehalem");
+}
+
+const cpu::Timing& timing_of(const MachineOptions& options) {
+    return options.timing != nullptr ? *options.timing : *cpu::find_timing("nehalem");
+}
+
+// xen/ knows memory by an interface of its own, because it knows no CPU.
+class DomainMemory final : public xen::GuestLinearMemory {
+  public:
+    explicit DomainMemory(cpu::LinearMemory& memory) : memory_(memory) {}
+    bool read(mmu::GuestLinear address, std::span<std::byte> to) override { return memory_.read_linear(address, to); }
+    bool write(mmu::GuestLinear address, std::span<const std::byte> from) override {
+        return memory_.write_linear(address, from);
+    }
+
+  private:
+    cpu::LinearMemory& memory_;
+};
+
+// A wire to somewhere a function says.
+class FunctionLine final : public devices::InterruptLine {
+  public:
+    explicit FunctionLine(std::function<void(bool)> sink) : sink_(std::move(sink)) {}
+    void set(bool asserted) override { sink_(asserted); }
+
+  private:
+    std::function<void(bool)> sink_;
+};
+
+xen::HypercallRegisters hypercall_registers(const cpu::CpuState& state) {
+    xen::HypercallRegisters registers;
+    std::copy_n(state.registers.begin(), 16, registers.general.begin());
+    registers.long_mode_code = state.in_64bit_code();
+    registers.cpl = state.cpl();
+    registers.vm86 = state.in_vm86();
+    return registers;
+}
+
+}  // namespace
+
+// Members are declared from the interrupt controller outwards: each is wired to what stands before it.
+struct Machine::Board {
+    Board(Machine& machine, const MachineOptions& options)
+        : interrupt([&machine](bool asserted) { machine.engine_->set_interrupt_line(asserted); }),
+          pic(interrupt),
+          pit(machine.clock_, pic.line(memory_map::irq::timer)),
+          a20([](bool) {}),
+          system_control_a(a20, [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by port 0x92"); }),
+          system_control_b(pit),
+          keyboard(pic.line(memory_map::irq::keyboard), a20,
+                   [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by the keyboard controller"); }),
+          cmos(machine.clock_, pic.line(memory_map::irq::cmos),
+               {.memory_below_4g = std::min(options.ram, memory_map::device_gap.value),
+                .memory_above_4g = options.ram - std::min(options.ram, memory_map::device_gap.value)}),
+          serial(machine.clock_, pic.line(memory_map::irq::serial1), options.serial_out ? options.serial_out : [](auto) {}),
+          debug_console(options.debug_out),
+          debug_exit([&machine](std::uint32_t status) {
+              machine.result_.status = status;
+              machine.stop(RunEnd::guest_exit, fmt::format("the guest wrote the debug-exit port: status {}", status));
+          }) {
+        namespace port = memory_map::port;
+        Bus& bus = machine.bus_;
+        bus.attach("8259 master", port::pic_master, 2, pic.master_ports());
+        bus.attach("8259 slave", port::pic_slave, 2, pic.slave_ports());
+        bus.attach("8259 edge/level control", port::pic_edge_level, 2, pic.edge_level_ports());
+        bus.attach("8254 timer", port::pit, 4, pit);
+        bus.attach("8042 data", port::keyboard_data, 1, keyboard.data_port());
+        bus.attach("8042 command", port::keyboard_command, 1, keyboard.command_port());
+        bus.attach("system control port B", port::system_control_b, 1, system_control_b);
+        bus.attach("system control port A", port::system_control_a, 1, system_control_a);
+        bus.attach("POST code", port::post_code, 1, post_code);
+        bus.attach("CMOS", port::cmos, 2, cmos);
+        bus.attach("16550 serial port", port::serial1, 8, serial);
+        bus.attach("debug console", port::debug_console, 1, debug_console);
+        bus.attach("debug exit", port::debug_exit, 4, debug_exit);
+    }
+
+    FunctionLine interrupt;
+    devices::Pic8259 pic;
+    devices::Pit8254 pit;
+    devices::A20Gate a20;
+    devices::SystemControlPortA system_control_a;
+    devices::SystemControlPortB system_control_b;
+    devices::KeyboardController keyboard;
+    devices::PostCodePort post_code;
+    devices::CmosRtc cmos;
+    devices::Uart16550 serial;
+    devices::DebugConsole debug_console;
+    devices::DebugExit debug_exit;
+};
+
+Machine::Machine(const MachineOptions& options)
+    : model_(model_of(options)),
+      timing_(timing_of(options)),
+      bus_(memory_),
+      clock_(timing_.frequency),
+      domain_({}, {.console_write =
+                       [out = options.debug_out](std::string_view text) {
+                           if (out)
+                               for (const char letter : text) out(static_cast<std::uint8_t>(letter));
+                       },
+                   .yield = {},
+                   .shutdown =
+                       [this](unsigned, xen::ShutdownReason reason) {
+                           stop(RunEnd::guest_exit, fmt::format("the guest called sched_op(shutdown): {}",
+                                                                xen::shutdown_reason_name(reason)));
+                       }}) {
+    add_ram(options.ram);
+    const EngineChoice* const choice = find_engine(options.engine);
+    if (choice == nullptr) throw std::invalid_argument(fmt::format("there is no engine named '{}'", options.engine));
+    engine_ = choice->make({memory_, *this, model_, timing_, 0});
+    board_ = std::make_unique<Board>(*this, options);
+    if (options.xen) configure_xen(*options.xen);
+}
+
+Machine::~Machine() = default;
+
+void Machine::add_ram(std::uint64_t bytes) {
+    if (bytes < memory_map::smallest_ram || bytes > mmu::GuestMemory::maximum_ram || bytes % mmu::page_size != 0)
+        throw std::invalid_argument(fmt::format("RAM of {} bytes: expected whole pages, from {} MiB to {} GiB", bytes,
+                                                memory_map::smallest_ram >> 20, mmu::GuestMemory::maximum_ram >> 30));
+    const std::uint64_t below_gap = std::min(bytes, memory_map::device_gap.value);
+    memory_.add_ram(memory_map::low_ram, memory_map::low_ram_size, "low RAM");
+    memory_.add_ram(memory_map::extended_ram, below_gap - memory_map::extended_ram.value, "RAM");
+    if (bytes > below_gap) memory_.add_ram(memory_map::high_ram, bytes - below_gap, "high RAM");
+}
+
+std::vector<loader::MemoryMapEntry> Machine::firmware_memory_map() const {
+    using loader::MemoryType;
+    const std::uint64_t usable_low = memory_map::low_ram_size - memory_map::ebda_size;
+    std::vector<loader::MemoryMapEntry> map = {
+        {memory_map::low_ram, usable_low, MemoryType::usable},
+        {memory_map::low_ram + usable_low, memory_map::ebda_size, MemoryType::reserved},
+        {mmu::GuestPhysical{0xf0000}, 0x10000, MemoryType::reserved},
+    };
+    for (const auto& region : memory_.regions())
+        if (region->kind == mmu::RegionKind::ram && region->start >= memory_map::extended_ram)
+            map.push_back({region->start, region->size, MemoryType::usable});
+    return map;
+}
+
+loader::LoadedImage Machine::load(const loader::ImageFile& image, loader::LoadOptions options) {
+    if (options.memory_map.empty()) options.memory_map = firmware_memory_map();
+    loader::LoadedImage loaded = loader::load(image, options, memory_);
+    engine_->set_state(loaded.entry_state);
+    return loaded;
+}
+
+void Machine::configure_xen(const XenOptions& options) {
+    const xen::StubKind kind =
+        model_.vendor() == cpu::Vendor::amd ? xen::StubKind::vmmcall : xen::StubKind::vmcall;
+    trap_.emplace(*options.profile, memory_, blob_memory_,
+                  model_.vendor() == cpu::Vendor::amd ? xen::HypercallInstruction::vmmcall
+                                                      : xen::HypercallInstruction::vmcall);
+    xen::HvmConfig config;
+    config.msr = options.msr;
+    if (options.intercept_hypercalls) {
+        config.flags = xen::hvm_config_flag::intercept_hcall;
+    } else {
+        const auto map = [&](const std::vector<std::byte>& given, std::uint64_t address, std::uint64_t& config_address,
+                             std::uint8_t& config_pages) {
+            const std::vector<std::byte> blob = given.empty() ? xen::make_blob(kind) : given;
+            blob_memory_.map(address, blob);
+            config_address = address;
+            config_pages = xen::blob_pages(blob);
+        };
+        map(options.blob_32, blob_address_32, config.blob_addr_32, config.blob_size_32);
+        map(options.blob_64, blob_address_64, config.blob_addr_64, config.blob_size_64);
+    }
+    if (const int error = trap_->configure(config); error != 0)
+        throw std::invalid_argument(fmt::format("{} refuses the configuration (MSR {:#x}, flags {}) with {}",
+                                                options.profile->name, config.msr,
+                                                xen::hvm_config_flag_names(config.flags), xen::error_text(error)));
+    cpuid_source_.msr = options.msr;
+    cpuid_source_.tsc_khz = static_cast<std::uint32_t>(timing_.frequency / 1000);
+    cpuid_source_.rdtscp = model_.has(cpu::Feature::rdtscp);
+}
+
+bool Machine::serial_in(std::uint8_t byte) {
+    if (!board_->serial.can_receive()) return false;
+    board_->serial.receive(byte);
+    return true;
+}
+
+// --- The run -----------------------------------------------------------------------------------------------------
+
+Totals Machine::totals() const {
+    Totals totals;
+    totals.instructions = engine_->instructions();
+    totals.cycles = engine_->cycles();
+    totals.traps = traps_;
+    totals.seconds = seconds_;
+    totals.mips = seconds_ > 0 ? static_cast<double>(totals.instructions) / seconds_ / 1e6 : 0;
+    return totals;
+}
+
+void Machine::stop(RunEnd end, std::string reason) {
+    if (stopped_) return;
+    stopped_ = true;
+    result_.end = end;
+    result_.reason = std::move(reason);
+    engine_->request_stop();
+}
+
+void Machine::synchronise_deadline() { engine_->shorten_deadline(clock_.next_deadline()); }
+
+RunResult Machine::run(const RunLimits& limits) {
+    // The host's clock is looked at between slices of the guest's; where a slice ends changes nothing for the guest.
+    constexpr std::uint64_t slice = 20'000'000;
+    limits_ = limits;
+    result_ = {};
+    stopped_ = false;
+    const Wall::time_point start = Wall::now();
+    const double seconds_before = seconds_;
+    Wall::time_point last_progress = start;
+    while (!stopped_) {
+        const std::uint64_t now = engine_->cycles();
+        if (now >= limits.max_cycles) {
+            stop(RunEnd::max_cycles, fmt::format("{} cycles have passed", limits.max_cycles));
+            break;
+        }
+        const cpu::Exit exit =
+            engine_->run({.until_cycles = std::min({now + slice, limits.max_cycles,
+                                                    std::max(clock_.next_deadline(), now + 1)})});
+        clock_.advance_to(engine_->cycles());
+        const Wall::time_point wall = Wall::now();
+        seconds_ = seconds_before + std::chrono::duration<double>(wall - start).count();
+        if (stopped_) break;
+        switch (exit.reason) {
+            case cpu::ExitReason::deadline:
+            case cpu::ExitReason::instructions:
+            case cpu::ExitReason::stopped: break;
+            case cpu::ExitReason::halted: {
+                const std::uint64_t next = clock_.next_deadline();
+                if ((engine_->state().rflags & cpu::rflags::if_) == 0) {
+                    stop(RunEnd::halted, "the CPU halted with interrupts disabled");
+                } else if (next == devices::Scheduler::never) {
+                    stop(RunEnd::halted, "the CPU halted, and no timer is running that could wake it");
+                } else {
+                    const std::uint64_t wake = std::min(next, limits.max_cycles);
+                    engine_->advance_to(wake);
+                    clock_.advance_to(wake);
+                }
+                break;
+            }
+            case cpu::ExitReason::shutdown: {
+                const cpu::CpuState state = engine_->state();
+                stop(RunEnd::shutdown, fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()),
+                                                   state.segment(cpu::SegmentName::cs).selector, state.rip));
+                break;
+            }
+            case cpu::ExitReason::hypercall:
+                stop(RunEnd::run_failed, "a hypercall left the run, and nobody is there to answer it");
+                break;
+            case cpu::ExitReason::failed:
+                result_.error_number = exit.error_number;
+                stop(RunEnd::run_failed, fmt::format("the run fails with {}, as KVM_RUN would",
+                                                     xen::error_text(exit.error_number)));
+                break;
+        }
+        if (stopped_) break;
+        if (limits.max_seconds > 0 && seconds_ - seconds_before >= limits.max_seconds)
+            stop(RunEnd::max_seconds, fmt::format("{} seconds of the host's time have passed", limits.max_seconds));
+        if (limits.progress && wall - last_progress >= std::chrono::milliseconds(100)) {
+            last_progress = wall;
+            if (!limits.progress(totals())) stop(RunEnd::interrupted, "interrupted");
+        }
+    }
+    seconds_ = seconds_before + std::chrono::duration<double>(Wall::now() - start).count();
+    result_.totals = totals();
+    return result_;
+}
+
+// --- What the CPU asks -------------------------------------------------------------------------------------------
+
+void Machine::trapped(const cpu::Moment& moment) {
+    ++traps_;
+    clock_.advance_to(moment.cycles);
+}
+
+std::uint32_t Machine::port_read(const cpu::Moment& moment, std::uint16_t port, unsigned width) {
+    trapped(moment);
+    const std::uint32_t value = bus_.read_port(port, width);
+    synchronise_deadline();
+    return value;
+}
+
+void Machine::port_write(const cpu::Moment& moment, std::uint16_t port, unsigned width, std::uint32_t value,
+                         cpu::CpuState& state, cpu::LinearMemory& memory) {
+    trapped(moment);
+    if (trap_ && port == xen::doorbell::port && width >= 2) {
+        const std::uint64_t answer = answer_hypercall(moment, "doorbell", value, state, memory);
+        state.registers[cpu::rax] = state.in_64bit_code() ? answer : answer & 0xffffffff;
+        return;
+    }
+    bus_.write_port(port, width, value);
+    synchronise_deadline();
+}
+
+std::uint64_t Machine::mmio_read(const cpu::Moment& moment, mmu::GuestPhysical address, unsigned width) {
+    trapped(moment);
+    const std::uint64_t value = bus_.read_memory(address, width);
+    synchronise_deadline();
+    return value;
+}
+
+void Machine::mmio_write(const cpu::Moment& moment, mmu::GuestPhysical address, unsigned width, std::uint64_t value) {
+    trapped(moment);
+    bus_.write_memory(address, width, value);
+    synchronise_deadline();
+}
+
+std::uint8_t Machine::acknowledge_interrupt(const cpu::Moment& moment) {
+    clock_.advance_to(moment.cycles);
+    return board_->pic.acknowledge();
+}
+
+cpu::MsrOutcome Machine::msr_read(const cpu::Moment& moment, std::uint32_t index, bool) {
+    if (trap_ && index == trap_->config().msr && index != 0) {
+        timeline_.add({moment, disassemble_at(moment),
+                       Remark{fmt::format("RDMSR {:#x}: KVM gives the hypercall MSR no value, the guest gets #GP(0)", index)}});
+    }
+    return {};
+}
+
+cpu::MsrOutcome Machine::msr_write(const cpu::Moment& moment, std::uint32_t index, std::uint64_t value,
+                                   bool implemented, const cpu::CpuState& state) {
+    if (!trap_) return {};
+    const xen::WriteOutcome outcome = trap_->write_msr({.vcpu = moment.vcpu,
+                                                        .index = index,
+                                                        .value = value,
+                                                        .long_mode_active = state.in_long_mode(),
+                                                        .cpu_implements = implemented});
+    if (!outcome.ours()) return {};
+    trapped(moment);
+    const bool copied = outcome.result == xen::WriteResult::copied;
+    const cpu::TrapCost cost = copied ? timing_.trap : timing_.plain_trap();
+    HypercallPageWrite event{.msr = index,
+                             .value = value,
+                             .address = outcome.address.value,
+                             .index = outcome.index,
+                             .blob = outcome.blob_width(),
+                             .generated = outcome.source == xen::PageSource::generated,
+                             .result = std::string(outcome.result_name()),
+                             .reason = outcome.reason,
+                             .cost = cost,
+                             .page_start = {}};
+    if (copied) {
+        event.page_start.resize(shown_page_bytes);
+        memory_.read(outcome.address, event.page_start);
+    }
+    timeline_.add({moment, disassemble_at(moment), std::move(event)});
+    page_written_ = page_written_ || copied;
+    if (copied && limits_.stop_at == StopAt::hypercall_page) stop(RunEnd::reached, "the hypercall page was copied");
+    using Kind = cpu::MsrOutcome::Kind;
+    switch (outcome.result) {
+        case xen::WriteResult::copied: return {.kind = Kind::done, .cycles = cost.total()};
+        case xen::WriteResult::run_failed: return {.kind = Kind::stop, .error_number = outcome.error};
+        default: return {.kind = Kind::general_protection, .cycles = cost.total()};
+    }
+}
+
+cpu::CpuidLeaf Machine::cpuid(const cpu::Moment& moment, std::uint32_t leaf, std::uint32_t subleaf,
+                              cpu::CpuidLeaf model) {
+    trapped(moment);
+    if (!trap_) return model;
+    if (leaf == 1) model.ecx |= xen::hypervisor_present_bit;
+    if (leaf < xen::first_hypervisor_leaf || leaf >= xen::hypervisor_scan_end) return model;
+    cpuid_source_.vcpu_id = moment.vcpu;
+    if (const auto found = xen::xen_leaf(cpuid_source_, leaf, subleaf))
+        model = {found->eax, found->ebx, found->ecx, found->edx};
+    timeline_.add({moment, disassemble_at(moment), CpuidLeafRead{leaf, subleaf, model}});
+    return model;
+}
+
+cpu::HypercallOutcome Machine::hypercall(const cpu::Moment& moment, cpu::HypercallInstruction instruction,
+                                         const cpu::CpuState& state, cpu::LinearMemory& memory) {
+    if (!trap_) return {};
+    trapped(moment);
+    const bool is_vmcall = instruction == cpu::HypercallInstruction::vmcall;
+    const std::uint64_t number = state.registers[cpu::rax];
+    if (!page_written_ && !direct_call_remarked_) {
+        direct_call_remarked_ = true;
+        timeline_.add({moment, disassemble_at(moment),
+                       Remark{fmt::format("the guest has not written the hypercall MSR: it executes {} itself, "
+                                          "without a hypercall page",
+                                          is_vmcall ? "VMCALL" : "VMMCALL")}});
+    }
+    const std::uint64_t result = answer_hypercall(moment, is_vmcall ? "vmcall" : "vmmcall", number, state, memory);
+    return {.kind = cpu::HypercallOutcome::Kind::done, .result = result, .cycles = timing_.plain_trap().total()};
+}
+
+std::uint64_t Machine::answer_hypercall(const cpu::Moment& moment, std::string_view through, std::uint64_t number,
+                                        const cpu::CpuState& state, cpu::LinearMemory& memory) {
+    const xen::Hypercall call = xen::decode_hypercall(moment.vcpu, hypercall_registers(state), number);
+    DomainMemory domain_memory(memory);
+    const xen::HypercallAnswer answer = domain_.answer(call, domain_memory);
+    const xen::HypercallRow* const row = xen::find_hypercall(call.number);
+    const std::size_t argument_count =
+        row == nullptr ? call.arguments.size() : call.long_mode_code ? row->arguments_64 : row->arguments_32;
+    timeline_.add({moment, disassemble_at(moment),
+                   HypercallMade{.number = call.number,
+                                 .name = std::string(xen::hypercall_name(call.number)),
+                                 .arguments = {call.arguments.begin(),
+                                               call.arguments.begin() + static_cast<std::ptrdiff_t>(argument_count)},
+                                 .argument_texts = xen::format_arguments(call),
+                                 .result = answer.result,
+                                 .result_text = xen::format_result(answer.result),
+                                 .answered = answer.handled,
+                                 .through = std::string(through),
+                                 .refusal = answer.refusal,
+                                 .cost = timing_.plain_trap()}});
+    if (limits_.stop_at == StopAt::first_hypercall) stop(RunEnd::reached, "the first hypercall was made");
+    return answer.rax;
+}
+
+std::string Machine::disassemble_at(const cpu::Moment& moment) {
+    const cpu::CpuState state = engine_->state();
+    const cpu::SegmentRegister& code = state.segment(cpu::SegmentName::cs);
+    const std::uint64_t linear = state.in_64bit_code() ? moment.rip : (code.base + moment.rip) & 0xffffffff;
+    std::array<std::byte, 15> bytes{};
+    std::size_t count = 0;
+    // Byte by byte up to where the mapping ends: an instruction may be the last of its page.
+    const mmu::PagingContext paging{.cr0 = state.cr0,
+                                    .cr3 = state.cr3,
+                                    .cr4 = state.cr4,
+                                    .efer = state.msr.efer,
+                                    .pdpte = state.pdpte,
+                                    .physical_address_bits = model_.physical_address_bits()};
+    for (; count < bytes.size(); ++count) {
+        mmu::GuestPhysical physical;
+        if (!mmu::translate_quietly(memory_, paging, {linear + count}, physical) ||
+            !memory_.read(physical, std::span(bytes).subspan(count, 1)))
+            break;
+    }
+    return cpu::disassemble(std::span(bytes).first(count), state.code_width(), moment.rip).text;
+}
+
+}  // namespace xenolith::machine

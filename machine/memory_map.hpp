@@ -1,0 +1,34 @@
+// Where things are in the machine's physical address and port spaces: the one place that says so.
+#pragma once
+
+#include <cstdint>
+
+#include "mmu/address.hpp"
+
+namespace xenolith::machine::memory_map {
+
+// RAM from 0, with the PC's gap for video memory and firmware; what does not fit below the device gap goes above 4 GiB.
+inline constexpr mmu::GuestPhysical low_ram{0};
+inline constexpr std::uint64_t low_ram_size = 0xa0000;
+inline constexpr mmu::GuestPhysical extended_ram{0x100000};
+inline constexpr mmu::GuestPhysical device_gap{0xc0000000};
+inline constexpr mmu::GuestPhysical high_ram{0x100000000};
+
+inline constexpr std::uint64_t smallest_ram = std::uint64_t{2} << 20;
+inline constexpr std::uint64_t default_ram = std::uint64_t{512} << 20;
+
+// The last KiB below video memory is kept for an extended BIOS data area, as firmware does.
+inline constexpr std::uint64_t ebda_size = 0x400;
+
+namespace port {
+inline constexpr std::uint16_t pic_master = 0x20, pit = 0x40, keyboard_data = 0x60, system_control_b = 0x61,
+                               keyboard_command = 0x64, cmos = 0x70, post_code = 0x80, system_control_a = 0x92,
+                               pic_slave = 0xa0, debug_console = 0xe9, debug_exit = 0xf4, serial1 = 0x3f8,
+                               pic_edge_level = 0x4d0;
+}  // namespace port
+
+namespace irq {
+inline constexpr unsigned timer = 0, keyboard = 1, serial1 = 4, cmos = 8;
+}  // namespace irq
+
+}  // namespace xenolith::machine::memory_map

@@ -1,0 +1,80 @@
+// The translation look-aside buffer that every engine shares: a fast path of one compare, exact behind it.
+//
+// A tag is the linear page an entry translates, with its low twelve bits clear, or `absent`. For an access of `size`
+// bytes at `linear`, (linear XOR tag) is the offset in the page if the page matches and something large if it does
+// not, so that the one unsigned comparison (linear ^ tag) <= 4096 - size refuses a miss and a page crossing alike.
+//
+// The fast tags only say "go straight to host memory". An entry also remembers which kinds of access its translation
+// is good for (`allowed`), because a device page or a page that holds code has a translation and yet no fast path:
+// such an access is slow, but it is not a TLB miss, and is not charged as one. What misses is therefore a property of
+// the guest's sequence of accesses alone, whatever the engine does to its fast paths: page-walk costs stay equal on
+// every engine.
+//
+// The table is direct-mapped by a hash of the page number, backed by a small victim buffer, since pages a power of
+// two apart would otherwise evict each other forever. A flush visits only the entries filled since the last one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "mmu/address.hpp"
+#include "mmu/page_walk.hpp"
+
+namespace xenolith::mmu {
+
+struct TlbEntry {
+    static constexpr std::uint64_t absent = 1;
+
+    std::uint64_t read_tag = absent;
+    std::uint64_t write_tag = absent;
+    std::int64_t host_minus_linear = 0;  // host address = linear + this; meaningful where a fast tag matches
+    std::uint64_t page = absent;         // the linear page translated, fast path or not
+    GuestPhysical physical;              // the page it translates to
+    std::uint8_t allowed = 0;            // bit per mmu::Access that needs no walk
+    bool global = false;
+
+    bool allows(Access access) const { return (allowed >> static_cast<unsigned>(access) & 1) != 0; }
+};
+
+class Tlb {
+  public:
+    static constexpr unsigned entry_count = 1024;
+    static constexpr unsigned victim_count = 8;
+
+    Tlb();
+
+    static constexpr unsigned slot(std::uint64_t linear) {
+        const std::uint64_t number = linear >> 12;
+        return static_cast<unsigned>((number ^ number >> 10) & (entry_count - 1));
+    }
+    // The entry that an access to `linear` may use on the fast path; compare its tag as the head of this file says.
+    TlbEntry& fast(std::uint64_t linear) { return entries_[slot(linear)]; }
+
+    // The entry whose translation is good for this access, brought to its main slot if it was a victim; else null.
+    TlbEntry* find(GuestLinear linear, Access access);
+    // Puts a translation in. An entry for the same page keeps the kinds of access it already allowed.
+    // The caller sets the fast tags of the entry it gets.
+    TlbEntry& insert(GuestLinear linear, const Translation& translation, Access access);
+
+    void flush();
+    void flush_except_global();
+    void flush_page(GuestLinear linear);
+    // Withdraws direct write access to a physical page, translations stay. For a page that became a code page.
+    void forget_writable(GuestPhysical page);
+    // The same for every page: dirty tracking starts anew.
+    void forget_all_writable();
+    // Withdraws direct access everywhere, translations stay: the memory map changed.
+    void forget_all_fast_paths();
+
+  private:
+    void note_used(unsigned slot_index);
+
+    std::array<TlbEntry, entry_count> entries_;
+    std::array<TlbEntry, victim_count> victims_;
+    unsigned next_victim_ = 0;
+    std::vector<std::uint16_t> used_;
+    std::array<bool, entry_count> is_used_{};
+};
+
+}  // namespace xenolith::mmu

@@ -1,0 +1,273 @@
+#include "tests/cpu/native_oracle.hpp"
+
+#include <cpuid.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <stdexcept>
+#include <vector>
+
+namespace xenolith::test {
+
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t longest_instruction = 15;
+constexpr std::uint16_t code_selector_32 = 0x23, code_selector_64 = 0x33, data_selector = 0x2b;
+constexpr std::uint8_t nop = 0x90;
+
+// What the program reads and writes, on the page behind its code.
+struct Exchange {
+    std::uint64_t in[16];
+    std::uint64_t in_flags;
+    std::uint64_t out[16];
+    std::uint64_t out_flags;
+    std::uint64_t host_stack;
+    std::uint64_t host_ds, host_es;
+    std::uint32_t entry_32;
+    std::uint16_t entry_32_selector;
+    std::uint64_t small_stack[32];
+};
+
+// Writes machine code that will run at `base`, with the exchange area one page behind.
+class Emitter {
+  public:
+    explicit Emitter(std::uint64_t base) : base_(base) {}
+
+    void bytes(std::initializer_list<unsigned> values) {
+        for (const unsigned value : values) code_.push_back(static_cast<std::uint8_t>(value));
+    }
+    void doubleword(std::uint64_t value) {
+        for (unsigned n = 0; n < 4; ++n) code_.push_back(static_cast<std::uint8_t>(value >> n * 8));
+    }
+    // ModRM and displacement of an operand in the exchange area: RIP-relative in 64-bit code, absolute in 32-bit.
+    void exchange_operand(unsigned reg_field, std::size_t offset) {
+        bytes({reg_field << 3 | 5});
+        const std::uint64_t target = base_ + page + offset;
+        doubleword(is_32_ ? target : target - (here() + 4));
+    }
+    void load(unsigned number, std::size_t offset) { move(0x8b, number, offset); }
+    void store(unsigned number, std::size_t offset) { move(0x89, number, offset); }
+    void set_32() { is_32_ = true; }
+    void set_64() { is_32_ = false; }
+    std::uint64_t here() const { return base_ + code_.size(); }
+    const std::vector<std::uint8_t>& code() const { return code_; }
+
+  private:
+    void move(unsigned opcode, unsigned number, std::size_t offset) {
+        if (!is_32_) bytes({0x48 | (number >> 3) << 2});
+        bytes({opcode});
+        exchange_operand(number & 7, offset);
+    }
+
+    std::uint64_t base_;
+    bool is_32_ = false;
+    std::vector<std::uint8_t> code_;
+};
+
+}  // namespace
+
+struct NativeOracle::Pages {
+    NativeMode mode = NativeMode::bits64;
+    std::byte* low = nullptr;       // code page, exchange page, guard, memory, guard
+    std::byte* code_write = nullptr;  // the code page's writable view
+    std::size_t slot_end = 0;         // instructions end here
+    std::size_t recovery = 0;         // where a fault resumes
+    std::size_t length = 0;
+    std::optional<NativeFault> fault;
+    NativeRegisters fault_registers;
+    std::vector<std::byte> signal_stack;
+    stack_t old_stack{};
+    std::array<struct sigaction, 5> old_actions{};
+
+    static constexpr std::array signals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    static constexpr std::size_t memory_offset = 3 * page, total = memory_offset + memory_size + page;
+    // The handler gets no argument of ours.
+    static thread_local Pages* running;
+
+    ~Pages() {
+        if (low != nullptr) munmap(low, total);
+        if (code_write != nullptr) munmap(code_write, page);
+    }
+
+    Exchange& exchange() { return *reinterpret_cast<Exchange*>(low + page); }
+    std::uint64_t base() const { return reinterpret_cast<std::uint64_t>(low); }
+
+    bool map() {
+        const int file = memfd_create("native_oracle", MFD_CLOEXEC);
+        if (file < 0 || ftruncate(file, page) != 0) return false;
+        const auto ok = [](void* address) { return address != MAP_FAILED; };
+        void* const reserved = mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+        void* const view = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        if (ok(reserved)) low = static_cast<std::byte*>(reserved);
+        if (ok(view)) code_write = static_cast<std::byte*>(view);
+        const bool mapped = ok(reserved) && ok(view) &&
+                            ok(mmap(low, page, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, file, 0)) &&
+                            mprotect(low + page, page, PROT_READ | PROT_WRITE) == 0 &&
+                            mprotect(low + memory_offset, memory_size, PROT_READ | PROT_WRITE) == 0;
+        close(file);
+        return mapped;
+    }
+
+    void write_program() {
+        Emitter e(base());
+        const bool is_32 = mode == NativeMode::bits32;
+        const unsigned count = is_32 ? 8 : 16;
+        constexpr unsigned sp = 4;
+        e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
+        e.store(sp, offsetof(Exchange, host_stack));
+        if (is_32) {
+            e.bytes({0x8c, 0xd8});  // MOV EAX, DS
+            e.store(0, offsetof(Exchange, host_ds));
+            e.bytes({0x8c, 0xc0});  // MOV EAX, ES
+            e.store(0, offsetof(Exchange, host_es));
+            e.bytes({0xb8});  // MOV EAX, data selector
+            e.doubleword(data_selector);
+            e.bytes({0x8e, 0xd8, 0x8e, 0xc0});  // MOV DS, EAX; MOV ES, EAX
+            e.bytes({0xff});                    // JMP FAR
+            e.exchange_operand(5, offsetof(Exchange, entry_32));
+            exchange().entry_32 = static_cast<std::uint32_t>(e.here());
+            exchange().entry_32_selector = code_selector_32;
+            e.set_32();
+            e.bytes({0xbc});  // MOV ESP, the small stack
+            e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
+        }
+        e.bytes({0xff});  // PUSH in_flags
+        e.exchange_operand(6, offsetof(Exchange, in_flags));
+        e.bytes({0x9d});  // POPF
+        for (unsigned n = 0; n < count; ++n)
+            if (n != sp) e.load(n, offsetof(Exchange, in) + n * 8);
+        e.load(sp, offsetof(Exchange, in) + sp * 8);
+        for (std::size_t n = 0; n < longest_instruction; ++n) e.bytes({nop});
+        slot_end = e.code().size();
+        for (unsigned n = 0; n < count; ++n) e.store(n, offsetof(Exchange, out) + n * 8);
+        if (is_32) {
+            e.bytes({0xbc});
+            e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
+        } else {
+            e.load(sp, offsetof(Exchange, host_stack));
+        }
+        e.bytes({0x9c, 0x8f});  // PUSHF, POP out_flags
+        e.exchange_operand(0, offsetof(Exchange, out_flags));
+        if (is_32) {
+            e.bytes({0xea});  // JMP FAR to the next byte, in 64-bit code again
+            e.doubleword(e.here() + 6);
+            e.bytes({code_selector_64, 0});
+            e.set_64();
+        }
+        recovery = e.code().size();
+        e.load(sp, offsetof(Exchange, host_stack));
+        if (is_32) {
+            e.load(0, offsetof(Exchange, host_ds));
+            e.bytes({0x8e, 0xd8});
+            e.load(0, offsetof(Exchange, host_es));
+            e.bytes({0x8e, 0xc0});
+        }
+        e.bytes({0x9d, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3});
+        std::memcpy(code_write, e.code().data(), e.code().size());
+    }
+
+    static void on_signal(int number, siginfo_t* information, void* context_pointer) {
+        auto& context = *static_cast<ucontext_t*>(context_pointer);
+        greg_t* const registers = context.uc_mcontext.gregs;
+        const auto rip = static_cast<std::uint64_t>(registers[REG_RIP]);
+        Pages* const self = running;
+        if (self == nullptr || rip - self->base() >= page) {
+            // Not ours: the default action, when the faulting code runs again.
+            signal(number, SIG_DFL);
+            return;
+        }
+        self->fault = NativeFault{.vector = static_cast<unsigned>(registers[REG_TRAPNO]),
+                                  .error_code = static_cast<std::uint32_t>(registers[REG_ERR]),
+                                  .address = reinterpret_cast<std::uint64_t>(information->si_addr),
+                                  .rip_offset = rip - (self->base() + self->slot_end - self->length)};
+        constexpr int order[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+        for (unsigned n = 0; n < 16; ++n)
+            self->fault_registers.general[n] = static_cast<std::uint64_t>(registers[order[n]]);
+        constexpr std::uint64_t resume_flag = 1u << 16;
+        self->fault_registers.rflags = static_cast<std::uint64_t>(registers[REG_EFL]) & ~resume_flag;
+        registers[REG_RIP] = static_cast<greg_t>(self->base() + self->recovery);
+        registers[REG_EFL] = 0x202;
+        constexpr greg_t low_word = 0xffff;
+        registers[REG_CSGSFS] = (registers[REG_CSGSFS] & ~low_word) | code_selector_64;
+    }
+
+    void catch_signals() {
+        signal_stack.resize(64 * 1024);
+        stack_t stack{};
+        stack.ss_sp = signal_stack.data();
+        stack.ss_size = signal_stack.size();
+        sigaltstack(&stack, &old_stack);
+        struct sigaction action {};
+        action.sa_sigaction = on_signal;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        for (std::size_t n = 0; n < signals.size(); ++n) sigaction(signals[n], &action, &old_actions[n]);
+    }
+    void release_signals() {
+        for (std::size_t n = 0; n < signals.size(); ++n) sigaction(signals[n], &old_actions[n], nullptr);
+        sigaltstack(&old_stack, nullptr);
+    }
+};
+
+thread_local NativeOracle::Pages* NativeOracle::Pages::running = nullptr;
+
+std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode) {
+    auto pages = std::make_unique<Pages>();
+    pages->mode = mode;
+    if (!pages->map()) return nullptr;
+    pages->write_program();
+    std::unique_ptr<NativeOracle> oracle(new NativeOracle(std::move(pages)));
+    // A NOP that comes back shows that the mode is there.
+    const std::array probe{std::byte{nop}};
+    oracle->set_instruction(probe);
+    if (oracle->run({}).fault) return nullptr;
+    return oracle;
+}
+
+NativeOracle::NativeOracle(std::unique_ptr<Pages> pages) : pages_(std::move(pages)) { pages_->catch_signals(); }
+
+NativeOracle::~NativeOracle() { pages_->release_signals(); }
+
+std::span<std::byte, NativeOracle::memory_size> NativeOracle::memory() {
+    return std::span<std::byte, memory_size>(pages_->low + Pages::memory_offset, memory_size);
+}
+
+std::uint64_t NativeOracle::memory_address() const { return pages_->base() + Pages::memory_offset; }
+
+void NativeOracle::set_instruction(std::span<const std::byte> bytes) {
+    if (bytes.empty() || bytes.size() > longest_instruction) throw std::invalid_argument("instruction length");
+    std::byte* const slot_end = pages_->code_write + pages_->slot_end;
+    std::fill(slot_end - longest_instruction, slot_end, std::byte{nop});
+    std::ranges::copy(bytes, slot_end - bytes.size());
+    pages_->length = bytes.size();
+    // Code written through another address is seen for sure only after a serializing instruction (SDM vol. 3A, 8.1.3).
+    unsigned a, b, c, d;
+    __cpuid(0, a, b, c, d);
+}
+
+NativeOutcome NativeOracle::run(const NativeRegisters& registers) {
+    Exchange& exchange = pages_->exchange();
+    std::ranges::copy(registers.general, exchange.in);
+    exchange.in_flags = registers.rflags;
+    pages_->fault.reset();
+    Pages::running = pages_.get();
+    reinterpret_cast<void (*)()>(pages_->low)();
+    Pages::running = nullptr;
+    NativeOutcome outcome;
+    outcome.fault = pages_->fault;
+    if (outcome.fault) {
+        outcome.registers = pages_->fault_registers;
+    } else {
+        std::ranges::copy(exchange.out, outcome.registers.general.begin());
+        outcome.registers.rflags = exchange.out_flags;
+    }
+    return outcome;
+}
+
+}  // namespace xenolith::test

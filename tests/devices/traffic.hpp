@@ -1,0 +1,172 @@
+// All the devices on one little board, and bytes that become port accesses, wire changes and passing time.
+//
+// The random test and the fuzzer share it: whatever the bytes, nothing may crash, hang or fail to be
+// repeatable.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "devices/cmos_rtc.hpp"
+#include "devices/debug_console.hpp"
+#include "devices/debug_exit.hpp"
+#include "devices/keyboard_controller.hpp"
+#include "devices/pic8259.hpp"
+#include "devices/pit8254.hpp"
+#include "devices/system_control.hpp"
+#include "devices/uart16550.hpp"
+#include "machine/clock.hpp"
+#include "tests/devices/recording_line.hpp"
+
+namespace xenolith::devices {
+
+class Board final {
+  public:
+    static constexpr std::uint64_t hertz = 100'000'007;
+    static constexpr std::size_t bytes_per_operation = 8;
+
+    struct State {
+        std::uint64_t now = 0;
+        Pic8259::State pic;
+        Pit8254::State pit;
+        CmosRtc::State rtc;
+        Uart16550::State fast_uart;
+        Uart16550::State timed_uart;
+        SystemControlPortA::State port_a;
+        SystemControlPortB::State port_b;
+        PostCodePort::State post_code;
+        KeyboardController::State keyboard;
+    };
+
+    // Everything that a guest or a person outside could notice, in order.
+    std::vector<std::uint64_t> seen;
+
+    State save() {
+        return {clock_.now(),       pic_.save(),    pit_.save(),    rtc_.save(),       fast_uart_.save(),
+                timed_uart_.save(), port_a_.save(), port_b_.save(), post_code_.save(), keyboard_.save()};
+    }
+    void restore(const State& state) {
+        clock_.restore(state.now);
+        pit_.restore(state.pit);
+        rtc_.restore(state.rtc);
+        fast_uart_.restore(state.fast_uart);
+        timed_uart_.restore(state.timed_uart);
+        port_a_.restore(state.port_a);
+        port_b_.restore(state.port_b);
+        post_code_.restore(state.post_code);
+        keyboard_.restore(state.keyboard);
+        pic_.restore(state.pic);
+    }
+
+    // Each operation takes bytes_per_operation bytes; a rest is ignored.
+    void run(std::span<const std::uint8_t> bytes) {
+        for (; bytes.size() >= bytes_per_operation; bytes = bytes.subspan(bytes_per_operation)) {
+            operate(bytes.first<bytes_per_operation>());
+        }
+    }
+
+  private:
+    void operate(std::span<const std::uint8_t, bytes_per_operation> bytes) {
+        static constexpr std::array<unsigned, 4> widths{1, 1, 2, 4};
+        PortDevice& device = *ports_[bytes[1] % ports_.size()];
+        const unsigned width = widths[bytes[2] & 3];
+        // Mostly a register that exists, sometimes anything.
+        const auto offset =
+            static_cast<std::uint16_t>((bytes[2] & 0xe0) == 0xe0 ? bytes[3] << 8 | bytes[4] : bytes[3] & 7);
+        const std::uint32_t value = bytes[4] | bytes[5] << 8 | bytes[6] << 16 | std::uint32_t{bytes[7]} << 24;
+        switch (bytes[0] % 16) {
+            case 0:
+            case 1:
+            case 2:
+            case 3:
+            case 4:
+                seen.push_back(device.read(offset, width));
+                break;
+            case 5:
+            case 6:
+            case 7:
+            case 8:
+            case 9:
+                device.write(offset, width, value);
+                break;
+            case 10:
+                seen.push_back(pic_.acknowledge());
+                break;
+            case 11: {
+                const unsigned irq = bytes[1] & 15;
+                if (irq != 2) pic_.line(irq).set((value & 1) != 0);
+                break;
+            }
+            case 12:
+                outside(bytes[1], static_cast<std::uint8_t>(value));
+                break;
+            case 13:
+                // A long wait, up to 0.16 seconds; with it the calendar moves too.
+                clock_.advance_to(clock_.now() + (value & 0xffffff));
+                break;
+            default:
+                clock_.advance_to(clock_.now() + (value & 0xfff));
+                break;
+        }
+        seen.push_back(clock_.next_deadline());
+        seen.push_back(interrupt_.level ? 1 : 0);
+    }
+
+    void outside(std::uint8_t choice, std::uint8_t value) {
+        Uart16550& uart = (choice & 1) != 0 ? timed_uart_ : fast_uart_;
+        switch (choice >> 1 & 7) {
+            case 0:
+                uart.receive_break();
+                break;
+            case 1:
+                uart.set_modem_inputs(value);
+                break;
+            case 2:
+                uart.reset();
+                break;
+            case 3:
+                if (uart.can_receive()) uart.receive(value);
+                break;
+            default:
+                uart.receive(value);
+                break;
+        }
+    }
+
+    void note(std::uint64_t kind, std::uint64_t value) { seen.push_back(kind << 56 | value); }
+
+    machine::Clock clock_{hertz};
+    RecordingLine interrupt_;
+    Pic8259 pic_{interrupt_};
+    Pit8254 pit_{clock_, pic_.line(0)};
+    CmosRtc rtc_{clock_, pic_.line(8), {.memory_below_4g = std::uint64_t{64} << 20}};
+    Uart16550 fast_uart_{clock_, pic_.line(4), [this](std::uint8_t value) { note(1, value); }};
+    Uart16550 timed_uart_{clock_, pic_.line(3), [this](std::uint8_t value) { note(2, value); },
+                          Uart16550::Transmission::at_line_rate};
+    A20Gate a20_{[this](bool open) { note(3, open ? 1 : 0); }};
+    SystemControlPortA port_a_{a20_, [this] { note(4, 0); }};
+    SystemControlPortB port_b_{pit_};
+    PostCodePort post_code_;
+    KeyboardController keyboard_{pic_.line(1), a20_, [this] { note(5, 0); }};
+    DebugConsole console_{[this](std::uint8_t value) { note(6, value); }};
+    DebugExit exit_{[this](std::uint32_t status) { note(7, status); }};
+    std::array<PortDevice*, 14> ports_{&pic_.master_ports(),
+                                       &pic_.slave_ports(),
+                                       &pic_.edge_level_ports(),
+                                       &pit_,
+                                       &rtc_,
+                                       &fast_uart_,
+                                       &timed_uart_,
+                                       &port_a_,
+                                       &port_b_,
+                                       &post_code_,
+                                       &keyboard_.data_port(),
+                                       &keyboard_.command_port(),
+                                       &console_,
+                                       &exit_};
+};
+
+}  // namespace xenolith::devices

@@ -1,0 +1,185 @@
+// `xenolith run`: the main job.
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <deque>
+#include <sstream>
+
+#include "loader/loader.hpp"
+#include "machine/guests/guests.hpp"
+#include "tools/xenolith/console.hpp"
+#include "tools/xenolith/machine_options.hpp"
+#include "xen/blob.hpp"
+#include "xen/hypercall_page.hpp"
+
+namespace xenolith::tools {
+
+namespace options = boost::program_options;
+
+namespace {
+
+constexpr std::string_view examples = R"(
+Examples:
+  xenolith run vmlinuz-5.10.0-32-amd64 --until first-hypercall
+      Run a Debian kernel until its first hypercall, and show how it got there.
+  xenolith run vmlinuz-5.10.0-32-686-pae --timeline page.json --until hypercall-page
+      The same for a 32-bit kernel; also write the timeline as JSON.
+  xenolith run --guest long64 --blob64 doorbell
+      Run a built-in guest with stubs that leave through a port.
+  xenolith run boot.bin --format flat16 --max-cycles 1000000
+      Run a boot sector at 0:7c00.
+
+Exit codes: 0 the run ended as asked; 1 the guest ended badly or too early; 2 bad command line; 3 bad file;
+4 the run failed as KVM_RUN would; 5 a limit ended the run; 6 the host lacks something; 130 interrupted;
+otherwise the status the guest wrote to the debug-exit port.
+)";
+
+volatile std::sig_atomic_t interrupt_seen = 0;
+
+void on_interrupt(int) { interrupt_seen = 1; }
+
+// Standard input becomes the serial port's, a few bytes at a time and without waiting.
+class Keyboard {
+  public:
+    void feed(machine::Machine& machine) {
+        while (!closed_ && pending_.size() < 4096 && is_readable()) {
+            char bytes[256];
+            const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof(bytes));
+            if (count <= 0) {
+                closed_ = true;
+                break;
+            }
+            pending_.insert(pending_.end(), bytes, bytes + count);
+        }
+        while (!pending_.empty() && machine.serial_in(static_cast<std::uint8_t>(pending_.front()))) pending_.pop_front();
+    }
+
+  private:
+    static bool is_readable() {
+        pollfd descriptor{STDIN_FILENO, POLLIN, 0};
+        return ::poll(&descriptor, 1, 0) == 1;
+    }
+    std::deque<char> pending_;
+    bool closed_ = false;
+};
+
+loader::ImageFile image_from(const options::variables_map& values, loader::LoadOptions& load_options,
+                             const machine::BuiltInGuest*& guest) {
+    const bool has_kernel = values.count("kernel") != 0, has_guest = values.count("guest") != 0;
+    if (has_kernel == has_guest) throw UsageError("expected one KERNEL or --guest NAME; see xenolith run --help");
+    if (has_kernel) return loader::ImageFile::read(values["kernel"].as<std::string>());
+    const std::string name = values["guest"].as<std::string>();
+    guest = machine::find_guest(name);
+    if (guest == nullptr) {
+        std::string names;
+        for (const auto& entry : machine::built_in_guests()) names += (names.empty() ? "" : ", ") + std::string(entry.name);
+        throw UsageError(fmt::format("--guest {}: expected {}", loader::on_one_line(name), names));
+    }
+    load_options.format = guest->format;
+    return guest->image();
+}
+
+loader::LoadOptions load_options_from(const options::variables_map& values) {
+    loader::LoadOptions load_options;
+    const auto text = [&](const char* name) { return values.count(name) != 0 ? values[name].as<std::string>() : ""; };
+    if (const std::string name = text("format"); !name.empty()) {
+        const auto format = loader::format_from_name(name);
+        if (!format)
+            throw UsageError(fmt::format("--format {}: expected auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage",
+                                         loader::on_one_line(name)));
+        load_options.format = *format;
+    }
+    if (values.count("load-address") != 0)
+        load_options.load_address = mmu::GuestPhysical{parse_number("load-address", text("load-address"))};
+    if (values.count("entry-offset") != 0) load_options.entry_offset = parse_number("entry-offset", text("entry-offset"));
+    if (const std::string width = text("linux-entry"); !width.empty()) {
+        if (width != "32" && width != "64")
+            throw UsageError(fmt::format("--linux-entry {}: expected 32 or 64", loader::on_one_line(width)));
+        load_options.linux_entry = width == "32" ? loader::LinuxEntry::entry32 : loader::LinuxEntry::entry64;
+    }
+    load_options.command_line = text("append");
+    if (const std::string file = text("initrd"); !file.empty())
+        load_options.modules.push_back({loader::ImageFile::read(file)});
+    return load_options;
+}
+
+}  // namespace
+
+int run_command(const Arguments& arguments) {
+    const auto value = [] { return options::value<std::string>(); };
+    options::options_description image("Image");
+    // clang-format off
+    image.add_options()
+        ("guest", value()->value_name("NAME"), "run a built-in guest instead of a file: real16, protected32, pae32, long64, compatibility32")
+        ("format", value()->value_name("FORMAT"), "auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage (default: auto, which never guesses a flat image)")
+        ("load-address", value()->value_name("ADDRESS"), "where a flat image goes (default: 0x7c00 for flat16, else 0x100000)")
+        ("entry-offset", value()->value_name("OFFSET"), "first instruction of a flat image, in bytes from its start (default: 0)")
+        ("linux-entry", value()->value_name("WIDTH"), "enter a bzImage by its 32- or 64-bit entry (default: 64 if it has one)")
+        ("initrd", value()->value_name("FILE"), "initial RAM disk or module")
+        ("append", value()->value_name("TEXT"), "kernel command line");
+    options::options_description output("Output");
+    output.add_options()
+        ("timeline", value()->value_name("FILE"), "write the timeline as JSON")
+        ("json", "print the timeline as JSON on standard output instead of text")
+        ("quiet", "print neither timeline nor totals, only what the guest prints")
+        ("no-console", "do not print what the guest prints")
+        ("help,h", "this help");
+    options::options_description hidden;
+    hidden.add_options()("kernel", value());
+    // clang-format on
+    options::options_description visible("Usage: xenolith run KERNEL [OPTION...]\n\n"
+                                         "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
+                                         "read, the MSR written, the page copied, hypercalls made");
+    visible.add(image).add(machine_options_description()).add(limit_options_description()).add(output);
+    options::options_description all;
+    all.add(visible).add(hidden);
+    const options::variables_map values =
+        parse_options(arguments, all, options::positional_options_description().add("kernel", 1));
+    if (values.count("help") != 0) {
+        std::ostringstream text;
+        text << visible;
+        fmt::print("{}{}", text.str(), examples);
+        return exit_code::success;
+    }
+
+    loader::LoadOptions load_options = load_options_from(values);
+    const machine::BuiltInGuest* guest = nullptr;
+    const loader::ImageFile file = image_from(values, load_options, guest);
+    const bool json = values.count("json") != 0, quiet = values.count("quiet") != 0 || json;
+
+    Console console(values.count("no-console") == 0 && !json);
+    machine::MachineOptions machine_choice = machine_options(values);
+    if (guest != nullptr && guest->needs_doorbell && machine_choice.xen && machine_choice.xen->blob_32.empty() &&
+        !machine_choice.xen->intercept_hypercalls)
+        machine_choice.xen->blob_32 = xen::make_blob(xen::StubKind::doorbell);
+    machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
+    machine::RunLimits limits = run_limits(values);
+    machine::Machine machine(machine_choice);
+    const loader::LoadedImage loaded = machine.load(file, load_options);
+    if (!quiet) {
+        for (const std::string& line : loaded.description) console.print(line + "\n");
+        console.print(fmt::format("{:>14} {}\n", "cycles", "mode cs:rip  instruction"));
+        machine.timeline().set_listener([&](const machine::Event& event) { console.print(machine::format_event(event)); });
+    }
+    Keyboard keyboard;
+    interrupt_seen = 0;
+    std::signal(SIGINT, on_interrupt);
+    limits.progress = [&](const machine::Totals& totals) {
+        console.show_progress(totals);
+        keyboard.feed(machine);
+        return interrupt_seen == 0;
+    };
+    const machine::RunResult result = machine.run(limits);
+    std::signal(SIGINT, SIG_DFL);
+    if (!quiet) console.print(fmt::format("End: {}.\n{}", result.reason, machine::format_totals(result.totals)));
+    if (json || values.count("timeline") != 0) {
+        const std::string text = machine::timeline_json(machine.timeline(), result.totals);
+        if (json) console.print(text);
+        if (values.count("timeline") != 0) machine::write_atomically(values["timeline"].as<std::string>(), text);
+    }
+    return exit_code_of(result, limits.stop_at);
+}
+
+}  // namespace xenolith::tools
