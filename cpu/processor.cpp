@@ -201,13 +201,13 @@ mmu::TlbEntry& Processor::translate(std::uint64_t linear, mmu::Access access, Se
     const auto open = [&](std::byte* host_page) {
         entry->host_minus_linear = static_cast<std::int64_t>(reinterpret_cast<std::uint64_t>(host_page) - page);
     };
-    if (entry->read_tag == mmu::TlbEntry::absent && access != mmu::Access::execute) {
+    if (!entry->reads_fast() && access != mmu::Access::execute) {
         if (std::byte* const host_page = memory.readable(entry->physical)) {
             open(host_page);
             if (entry->allows(mmu::Access::read)) entry->read_tag = page;
         }
     }
-    if (access == mmu::Access::write && entry->write_tag == mmu::TlbEntry::absent) {
+    if (access == mmu::Access::write && !entry->writes_fast()) {
         if (std::byte* const host_page = memory.writable(entry->physical)) {
             open(host_page);
             entry->write_tag = page;
@@ -284,7 +284,7 @@ std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentN
     }
     // Both pages are translated before either is read: a device must not see half an access that faults.
     const unsigned first = static_cast<unsigned>(in_page);
-    const std::uint64_t second_linear = (linear + first) & linear_mask_;
+    const std::uint64_t second_linear = (linear + first) & mask_for(linear);
     const mmu::GuestPhysical low = translate(linear, mmu::Access::read, segment, tlb, privilege).physical +
                                    mmu::GuestLinear{linear}.page_offset();
     const mmu::GuestPhysical high = translate(second_linear, mmu::Access::read, segment, tlb, privilege).physical;
@@ -303,7 +303,7 @@ void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned s
         return;
     }
     const unsigned first = static_cast<unsigned>(in_page);
-    const std::uint64_t second_linear = (linear + first) & linear_mask_;
+    const std::uint64_t second_linear = (linear + first) & mask_for(linear);
     const mmu::GuestPhysical low = translate(linear, mmu::Access::write, segment, tlb, privilege).physical +
                                    mmu::GuestLinear{linear}.page_offset();
     const mmu::GuestPhysical high = translate(second_linear, mmu::Access::write, segment, tlb, privilege).physical;
@@ -318,7 +318,7 @@ std::uint64_t Processor::begin_modify_slow(std::uint64_t linear, unsigned size, 
     mmu::TlbEntry& entry = translate(linear, mmu::Access::write, segment, *data_tlb_, privilege_);
     if (size > in_page)
         translate((linear + in_page) & linear_mask_, mmu::Access::write, segment, *data_tlb_, privilege_);
-    else if (entry.write_tag != mmu::TlbEntry::absent)
+    else if (entry.writes_fast())
         modified_ = host(entry, linear);
     // Write permission includes read permission, and the entries just used are still there.
     return load_slow(linear, size, segment, *data_tlb_, privilege_);
@@ -371,7 +371,7 @@ void Processor::store_bytes(SegmentName segment, std::uint64_t offset, const voi
 }
 
 void Processor::probe_system_write(std::uint64_t linear, unsigned size) {
-    const std::uint64_t first = linear & linear_mask_, last = (linear + size - 1) & linear_mask_;
+    const std::uint64_t first = linear & system_mask(), last = (linear + size - 1) & system_mask();
     translate(first, mmu::Access::write, SegmentName::ds, data_tlbs_[0], mmu::Privilege::implicit_supervisor);
     if (mmu::GuestLinear{first}.page() != mmu::GuestLinear{last}.page())
         translate(last & ~mmu::page_mask, mmu::Access::write, SegmentName::ds, data_tlbs_[0],

@@ -178,12 +178,12 @@ class Processor final : public LinearMemory {
     // Widths of 1, 2, 4 and 8 bytes.
     template <class T>
     T load_system(std::uint64_t linear) {
-        return static_cast<T>(load_slow(linear & linear_mask_, sizeof(T), SegmentName::ds, data_tlbs_[0],
+        return static_cast<T>(load_slow(linear & system_mask(), sizeof(T), SegmentName::ds, data_tlbs_[0],
                                         mmu::Privilege::implicit_supervisor));
     }
     template <class T>
     void store_system(std::uint64_t linear, T value) {
-        store_slow(linear & linear_mask_, value, sizeof(T), SegmentName::ds, data_tlbs_[0],
+        store_slow(linear & system_mask(), value, sizeof(T), SegmentName::ds, data_tlbs_[0],
                    mmu::Privilege::implicit_supervisor);
     }
     // Raises the page fault that a system write would, and does nothing else.
@@ -308,6 +308,9 @@ class Processor final : public LinearMemory {
     static std::byte* host(const mmu::TlbEntry& entry, std::uint64_t linear) {
         return reinterpret_cast<std::byte*>(linear + static_cast<std::uint64_t>(entry.host_minus_linear));
     }
+    // Tables and stacks of 64-bit handlers may be above 4 GiB while compatibility code runs.
+    std::uint64_t system_mask() const { return state.in_long_mode() ? ~std::uint64_t{0} : 0xffffffff; }
+    std::uint64_t mask_for(std::uint64_t linear) const { return linear >> 32 != 0 ? ~std::uint64_t{0} : linear_mask_; }
     void update_window(SegmentName segment);
     void update_stack();
     bool target_is_valid(std::uint64_t target) const;

@@ -167,17 +167,17 @@ void KeyboardController::command(std::uint8_t value) {
             state_.command_byte =
                 static_cast<std::uint8_t>(state_.command_byte & ~command_bit::auxiliary_disabled);
             break;
-        case 0xa9:
+        case 0xa9:  // auxiliary interface test: its clock is stuck low, there is none
             answer(0x01);
-            break;  // auxiliary interface test: its clock is stuck low, there is none
+            break;
         case 0xaa:  // self test
             state_.status |= status::system;
             state_.command_byte |= command_bit::system;
             answer(0x55);
             break;
-        case 0xab:
+        case 0xab:  // keyboard interface test: no error
             answer(0x00);
-            break;  // keyboard interface test: no error
+            break;
         case 0xad:
             state_.command_byte |= command_bit::keyboard_disabled;
             break;
@@ -186,17 +186,17 @@ void KeyboardController::command(std::uint8_t value) {
                 static_cast<std::uint8_t>(state_.command_byte & ~command_bit::keyboard_disabled);
             deliver();
             break;
-        case 0xc0:
+        case 0xc0:  // input port: keyboard not locked
             answer(0x80);
-            break;  // input port: keyboard not locked
+            break;
         case 0xd0: {
             const auto full = static_cast<std::uint8_t>(state_.output_full ? 0x10 : 0);
             answer(state_.output_port | full);
             break;
         }
-        case 0xe0:
+        case 0xe0:  // test inputs
             answer(0x00);
-            break;  // test inputs
+            break;
         case 0xd1:  // the rest take a data byte
         case 0xd2:
         case 0xd3:
@@ -260,9 +260,9 @@ void KeyboardController::command_data(std::uint8_t pending, std::uint8_t value) 
 
 void KeyboardController::keyboard_command(std::uint8_t value) {
     switch (value) {
-        case 0xee:
+        case 0xee:  // echo
             keyboard_says(0xee);
-            break;  // echo
+            break;
         case 0xed:  // lamps
         case 0xf0:  // scan code set
         case 0xf3:  // repeat rate

@@ -461,11 +461,16 @@ void Uart16550::write_byte(std::uint16_t offset, std::uint8_t value) {
 }
 
 void Uart16550::restore(const State& state) {
-    if (state.receive_first >= fifo_size || state.receive_count > fifo_size ||
-        state.transmit_first >= fifo_size || state.transmit_count > fifo_size ||
-        (state.transmit_count != 0 && !state.shifting) ||
+    if ((state.line_errors & ~line::errors) != 0 || state.receive_first >= fifo_size ||
+        state.receive_count > fifo_size || state.transmit_first >= fifo_size ||
+        state.transmit_count > fifo_size || (state.transmit_count != 0 && !state.shifting) ||
         state.shifting != (state.shift_done != Scheduler::never)) {
         throw std::invalid_argument("16550A: the saved state is out of range");
+    }
+    for (const Received& received : state.receive_fifo) {
+        if ((received.errors & ~line::character_errors) != 0) {
+            throw std::invalid_argument("16550A: a saved character has unknown errors");
+        }
     }
     state_ = state;
     settle();

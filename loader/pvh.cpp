@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t note_phys32_entry = 18;  // XEN_ELFNOTE_PHYS32_ENTRY
 constexpr std::uint32_t start_info_magic = 0x336ec578, start_info_version = 1;
-constexpr std::uint64_t module_entry_size = 32, memory_map_entry_size = 24;
+constexpr std::uint64_t module_entry_size = 32;
 // Real note segments are well under a page; this bounds what a hostile file may cost.
 constexpr std::uint64_t maximum_notes = std::uint64_t{1} << 20;
 

@@ -43,6 +43,12 @@ const cpu::Timing& timing_of(const MachineOptions& options) {
     return options.timing != nullptr ? *options.timing : *cpu::find_timing("nehalem");
 }
 
+const EngineChoice& engine_choice_of(const MachineOptions& options) {
+    const EngineChoice* const choice = find_engine(options.engine);
+    if (choice == nullptr) throw std::invalid_argument(fmt::format("there is no engine named '{}'", options.engine));
+    return *choice;
+}
+
 // xen/ knows memory by an interface of its own, because it knows no CPU.
 class DomainMemory final : public xen::GuestLinearMemory {
   public:
@@ -143,16 +149,20 @@ Machine::Machine(const MachineOptions& options)
                        [this](unsigned, xen::ShutdownReason reason) {
                            stop(RunEnd::guest_exit, fmt::format("the guest called sched_op(shutdown): {}",
                                                                 xen::shutdown_reason_name(reason)));
-                       }}) {
+                       }}),
+      engine_choice_(engine_choice_of(options)) {
     add_ram(options.ram);
-    const EngineChoice* const choice = find_engine(options.engine);
-    if (choice == nullptr) throw std::invalid_argument(fmt::format("there is no engine named '{}'", options.engine));
-    engine_ = choice->make({memory_, *this, model_, timing_, 0});
+    engine_ = engine_choice_.make({memory_, *this, model_, timing_, 0});
     board_ = std::make_unique<Board>(*this, options);
     if (options.xen) configure_xen(*options.xen);
 }
 
 Machine::~Machine() = default;
+
+cpu::Engine& Machine::add_vcpu() {
+    const auto number = static_cast<unsigned>(more_engines_.size() + 1);
+    return *more_engines_.emplace_back(engine_choice_.make({memory_, *this, model_, timing_, number}));
+}
 
 void Machine::add_ram(std::uint64_t bytes) {
     if (bytes < memory_map::smallest_ram || bytes > mmu::GuestMemory::maximum_ram || bytes % mmu::page_size != 0)
@@ -453,8 +463,12 @@ std::uint64_t Machine::answer_hypercall(const cpu::Moment& moment, std::string_v
     return answer.rax;
 }
 
+const cpu::Engine& Machine::engine_of(const cpu::Moment& moment) const {
+    return moment.vcpu == 0 ? *engine_ : *more_engines_[moment.vcpu - 1];
+}
+
 std::string Machine::disassemble_at(const cpu::Moment& moment) {
-    const cpu::CpuState state = engine_->state();
+    const cpu::CpuState state = engine_of(moment).state();
     const cpu::SegmentRegister& code = state.segment(cpu::SegmentName::cs);
     const std::uint64_t linear = state.in_64bit_code() ? moment.rip : (code.base + moment.rip) & 0xffffffff;
     std::array<std::byte, 15> bytes{};

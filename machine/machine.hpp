@@ -25,6 +25,8 @@
 
 namespace xenolith::machine {
 
+struct EngineChoice;
+
 struct XenOptions {
     const xen::Profile* profile = &xen::default_profile();
     std::uint32_t msr = xen::default_xen_msr;  // 0: the trap is off
@@ -90,6 +92,9 @@ class Machine final : private cpu::Environment {
 
     mmu::GuestMemory& memory() { return memory_; }
     cpu::Engine& engine() { return *engine_; }
+    // Another logical processor, on the same memory and in the same world, numbered 1 and up. run() drives the first
+    // one alone: the caller runs the others itself, each in its turn and never two at a time.
+    cpu::Engine& add_vcpu();
     const cpu::CpuModel& model() const { return model_; }
     const cpu::Timing& timing() const { return timing_; }
     Timeline& timeline() { return timeline_; }
@@ -128,6 +133,7 @@ class Machine final : private cpu::Environment {
     void synchronise_deadline();
     std::uint64_t answer_hypercall(const cpu::Moment& moment, std::string_view through, std::uint64_t number,
                                    const cpu::CpuState& state, cpu::LinearMemory& memory);
+    const cpu::Engine& engine_of(const cpu::Moment& moment) const;
     std::string disassemble_at(const cpu::Moment& moment);
     void stop(RunEnd end, std::string reason);
 
@@ -142,7 +148,9 @@ class Machine final : private cpu::Environment {
     xen::CpuidSource cpuid_source_;
     xen::Domain domain_;
     std::unique_ptr<Board> board_;
+    const EngineChoice& engine_choice_;
     std::unique_ptr<cpu::Engine> engine_;
+    std::vector<std::unique_ptr<cpu::Engine>> more_engines_;  // vCPU 1 and up
     RunLimits limits_;
     RunResult result_;
     bool stopped_ = false;

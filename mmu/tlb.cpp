@@ -4,7 +4,15 @@
 
 namespace xenolith::mmu {
 
-Tlb::Tlb() { used_.reserve(entry_count); }
+Tlb::Tlb() {
+    used_.reserve(entry_count);
+    for (unsigned index = 0; index < entry_count; ++index) clear(index);
+}
+
+void Tlb::clear(unsigned slot_index) {
+    entries_[slot_index] = TlbEntry{};
+    entries_[slot_index].read_tag = entries_[slot_index].write_tag = closed(slot_index);
+}
 
 void Tlb::note_used(unsigned slot_index) {
     if (is_used_[slot_index]) return;
@@ -48,13 +56,14 @@ TlbEntry& Tlb::insert(GuestLinear linear, const Translation& translation, Access
     entry.physical = physical;
     entry.allowed = allowed;
     entry.global = translation.global;
+    close(entry);
     note_used(slot(linear.value));
     return entry;
 }
 
 void Tlb::flush() {
     for (const std::uint16_t index : used_) {
-        entries_[index] = TlbEntry{};
+        clear(index);
         is_used_[index] = false;
     }
     used_.clear();
@@ -68,7 +77,7 @@ void Tlb::flush_except_global() {
         if (entries_[index].global) {
             used_[kept++] = index;
         } else {
-            entries_[index] = TlbEntry{};
+            clear(index);
             is_used_[index] = false;
         }
     }
@@ -79,26 +88,19 @@ void Tlb::flush_except_global() {
 
 void Tlb::flush_page(GuestLinear linear) {
     const std::uint64_t page = linear.page().value;
-    if (TlbEntry& entry = fast(linear.value); entry.page == page) entry = TlbEntry{};
+    if (fast(linear.value).page == page) clear(slot(linear.value));
     for (TlbEntry& victim : victims_)
         if (victim.page == page) victim = TlbEntry{};
 }
 
 void Tlb::forget_writable(GuestPhysical page) {
-    for (const std::uint16_t index : used_)
-        if (entries_[index].physical == page) entries_[index].write_tag = TlbEntry::absent;
-    for (TlbEntry& victim : victims_)
-        if (victim.physical == page) victim.write_tag = TlbEntry::absent;
+    for_each_used([&](TlbEntry& entry) {
+        if (entry.physical == page) close_writing(entry);
+    });
 }
 
-void Tlb::forget_all_writable() {
-    for (const std::uint16_t index : used_) entries_[index].write_tag = TlbEntry::absent;
-    for (TlbEntry& victim : victims_) victim.write_tag = TlbEntry::absent;
-}
+void Tlb::forget_all_writable() { for_each_used(close_writing); }
 
-void Tlb::forget_all_fast_paths() {
-    for (const std::uint16_t index : used_) entries_[index].read_tag = entries_[index].write_tag = TlbEntry::absent;
-    for (TlbEntry& victim : victims_) victim.read_tag = victim.write_tag = TlbEntry::absent;
-}
+void Tlb::forget_all_fast_paths() { for_each_used(close); }
 
 }  // namespace xenolith::mmu

@@ -1,8 +1,9 @@
 // The translation look-aside buffer that every engine shares: a fast path of one compare, exact behind it.
 //
-// A tag is the linear page an entry translates, with its low twelve bits clear, or `absent`. For an access of `size`
-// bytes at `linear`, (linear XOR tag) is the offset in the page if the page matches and something large if it does
-// not, so that the one unsigned comparison (linear ^ tag) <= 4096 - size refuses a miss and a page crossing alike.
+// A tag is the linear page an entry translates, with its low twelve bits clear. For an access of `size` bytes at
+// `linear`, (linear XOR tag) is the offset in the page if the page matches and something large if it does not, so that
+// the one unsigned comparison (linear ^ tag) <= 4096 - size refuses a miss and a page crossing alike. Where there is
+// no fast path the tag is a page that belongs in another slot, so that no address looked up in this one can match.
 //
 // The fast tags only say "go straight to host memory". An entry also remembers which kinds of access its translation
 // is good for (`allowed`), because a device page or a page that holds code has a translation and yet no fast path:
@@ -24,10 +25,10 @@
 namespace xenolith::mmu {
 
 struct TlbEntry {
-    static constexpr std::uint64_t absent = 1;
+    static constexpr std::uint64_t absent = 1;  // no page: its low bits are not clear
 
-    std::uint64_t read_tag = absent;
-    std::uint64_t write_tag = absent;
+    std::uint64_t read_tag = 0;
+    std::uint64_t write_tag = 0;
     std::int64_t host_minus_linear = 0;  // host address = linear + this; meaningful where a fast tag matches
     std::uint64_t page = absent;         // the linear page translated, fast path or not
     GuestPhysical physical;              // the page it translates to
@@ -35,6 +36,8 @@ struct TlbEntry {
     bool global = false;
 
     bool allows(Access access) const { return (allowed >> static_cast<unsigned>(access) & 1) != 0; }
+    bool reads_fast() const { return read_tag == page; }
+    bool writes_fast() const { return write_tag == page; }
 };
 
 class Tlb {
@@ -68,6 +71,18 @@ class Tlb {
     void forget_all_fast_paths();
 
   private:
+    // A tag that no address of that slot matches.
+    static constexpr std::uint64_t closed(unsigned slot_index) { return std::uint64_t{slot_index ^ 1} << 12; }
+    static void close_writing(TlbEntry& entry) { entry.write_tag = closed(slot(entry.page)); }
+    static void close(TlbEntry& entry) { entry.read_tag = entry.write_tag = closed(slot(entry.page)); }
+    template <class Visit>
+    void for_each_used(const Visit& visit) {
+        for (const std::uint16_t index : used_)
+            if (entries_[index].page != TlbEntry::absent) visit(entries_[index]);
+        for (TlbEntry& victim : victims_)
+            if (victim.page != TlbEntry::absent) visit(victim);
+    }
+    void clear(unsigned slot_index);
     void note_used(unsigned slot_index);
 
     std::array<TlbEntry, entry_count> entries_;

@@ -1,6 +1,6 @@
-// Delivery reads everything it needs (gate, code segment, task-state segment, stack segment), writes the new stack
-// frame, and only then changes registers. So a fault on the way leaves a state from which the next event of the chain
-// can be delivered. The pseudo-code followed is that of INT n (SDM vol. 2A).
+// Delivery reads everything it needs (gate, code segment, task-state segment, stack segment), writes the new
+// stack frame, and only then changes registers. So a fault on the way leaves a state from which the next
+// event of the chain can be delivered. The pseudo-code followed is that of INT n (SDM vol. 2A).
 #include "cpu/exceptions/delivery.hpp"
 
 #include "cpu/exceptions/pending_stack.hpp"
@@ -48,9 +48,11 @@ void commit_flags(Processor& processor, std::uint64_t cleared) {
     processor.state.interrupt_shadow = false;
 }
 
-// --- Real mode, and VM86 with redirection --------------------------------------------------------------------------
+// --- Real mode, and VM86 with redirection
+// --------------------------------------------------------------------------
 
-// SDM vol. 3A, 20.1.4. The vector table is 256 far pointers of 16 bits at the IDTR's base; in VM86 it is at 0.
+// SDM vol. 3A, 20.1.4. The vector table is 256 far pointers of 16 bits at the IDTR's base; in VM86 it is at
+// 0.
 void enter_real_handler(Processor& processor, std::uint64_t entry, std::uint64_t flags, std::uint64_t cleared,
                         std::uint32_t error_code) {
     CpuState& state = processor.state;
@@ -78,8 +80,8 @@ void deliver_in_real_mode(Processor& processor, const Event& event) {
                        rflags::if_ | rflags::tf | rflags::ac | rflags::rf, external_bit(event));
 }
 
-// Virtual-8086 mode extensions (SDM vol. 3A, 20.3.3 and table 20-2): INT n may stay in VM86. The software interrupt
-// redirection bitmap is the 32 bytes below the I/O permission bitmap.
+// Virtual-8086 mode extensions (SDM vol. 3A, 20.3.3 and table 20-2): INT n may stay in VM86. The software
+// interrupt redirection bitmap is the 32 bytes below the I/O permission bitmap.
 bool redirects_to_vm86(Processor& processor, std::uint8_t vector) {
     const SegmentRegister& task = processor.state.tr;
     constexpr std::uint32_t map_base_offset = 0x66;
@@ -96,14 +98,15 @@ void deliver_redirected(Processor& processor, const Event& event) {
     const std::uint64_t flags = processor.rflags_value();
     const bool trusted = (flags & rflags::iopl) == rflags::iopl;
     // With IOPL < 3 the program sees VIF as its IF, and IOPL as 3.
-    const std::uint64_t seen = trusted ? flags
-                                       : (flags & ~rflags::if_) | rflags::iopl |
-                                             ((flags & rflags::vif) != 0 ? rflags::if_ : 0);
+    const std::uint64_t seen =
+        trusted ? flags
+                : (flags & ~rflags::if_) | rflags::iopl | ((flags & rflags::vif) != 0 ? rflags::if_ : 0);
     enter_real_handler(processor, event.vector * std::uint64_t{4}, seen,
                        rflags::tf | rflags::nt | rflags::rf | (trusted ? rflags::if_ : rflags::vif), 0);
 }
 
-// --- Protected mode ------------------------------------------------------------------------------------------------
+// --- Protected mode
+// ------------------------------------------------------------------------------------------------
 
 struct Gate {
     Descriptor descriptor;
@@ -124,13 +127,14 @@ Gate read_gate(Processor& processor, const Event& event) {
     const std::uint32_t type = attributes.type();
     const bool legacy_only = type == system_type::task_gate || type == system_type::interrupt_gate16 ||
                              type == system_type::trap_gate16;
-    const bool is_gate = type == system_type::interrupt_gate32 || type == system_type::trap_gate32 ||
-                         (legacy_only && !wide);
+    const bool is_gate =
+        type == system_type::interrupt_gate32 || type == system_type::trap_gate32 || (legacy_only && !wide);
     if (!attributes.is_system() || !is_gate) processor.raise(Vector::general_protection, error);
     if (is_software(event.kind) && attributes.dpl() < processor.cpl())
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (wide) gate.descriptor.high = processor.load_system<std::uint64_t>(gate.descriptor.linear + 8) & 0xffffffff;
+    if (wide)
+        gate.descriptor.high = processor.load_system<std::uint64_t>(gate.descriptor.linear + 8) & 0xffffffff;
     gate.width = wide ? 8 : (type & 8) != 0 ? 4 : 2;
     gate.clears_interrupts = type == system_type::interrupt_gate16 || type == system_type::interrupt_gate32;
     return gate;
@@ -161,7 +165,8 @@ Handler find_handler(Processor& processor, const Event& event, const Gate& gate)
     // From VM86 a handler runs at CPL 0 or not at all.
     if (processor.state.in_vm86() && (attributes.conforming() || handler.cpl != 0))
         processor.raise(Vector::general_protection, error);
-    handler.code = handler.descriptor.as_register(static_cast<std::uint16_t>((selector & 0xfffc) | handler.cpl));
+    handler.code =
+        handler.descriptor.as_register(static_cast<std::uint16_t>((selector & 0xfffc) | handler.cpl));
     handler.offset = gate.descriptor.target_offset();
     if (gate.width == 2) handler.offset &= 0xffff;
     check_code_target(processor, handler.code, handler.offset, external);
@@ -176,8 +181,8 @@ void enter(Processor& processor, const Gate& gate, const Handler& handler) {
                                 (gate.clears_interrupts ? rflags::if_ : 0));
 }
 
-// IA-32e mode (SDM vol. 3A, 6.14): SS:RSP is always pushed, the stack is aligned, SS becomes null on a change of
-// privilege, and a gate may name one of seven stacks of its own.
+// IA-32e mode (SDM vol. 3A, 6.14): SS:RSP is always pushed, the stack is aligned, SS becomes null on a change
+// of privilege, and a gate may name one of seven stacks of its own.
 void deliver_wide(Processor& processor, const Event& event, const Gate& gate) {
     CpuState& state = processor.state;
     const std::uint32_t external = external_bit(event);
@@ -310,17 +315,17 @@ void deliver(Processor& processor, const Event& event) {
 
 // SDM vol. 3A, tables 6-4 and 6-5.
 Event combine(const Event& first, const Fault& second) {
-    const auto contributory = [](unsigned vector) {
-        return vector == 0 || (vector >= 10 && vector <= 13);
-    };
+    const auto contributory = [](unsigned vector) { return vector == 0 || (vector >= 10 && vector <= 13); };
     constexpr auto page_fault = static_cast<unsigned>(Vector::page_fault);
     constexpr auto double_fault = static_cast<unsigned>(Vector::double_fault);
     const auto next = static_cast<unsigned>(second.vector);
     // Interrupts are benign whatever their vector.
     const bool exception = first.kind == Event::Kind::fault || first.kind == Event::Kind::trap;
-    if (exception && first.vector == double_fault && (contributory(next) || next == page_fault)) throw TripleFault{};
-    const bool doubles = exception && ((contributory(first.vector) && contributory(next)) ||
-                                       (first.vector == page_fault && (contributory(next) || next == page_fault)));
+    if (exception && first.vector == double_fault && (contributory(next) || next == page_fault))
+        throw TripleFault{};
+    const bool doubles =
+        exception && ((contributory(first.vector) && contributory(next)) ||
+                      (first.vector == page_fault && (contributory(next) || next == page_fault)));
     if (!doubles) return Event::from(second);
     Event event{.vector = static_cast<std::uint8_t>(Vector::double_fault), .error_code = 0};
     if (second.vector == Vector::page_fault) event.page_fault_address = second.linear_address;

@@ -1,4 +1,5 @@
-// Interrupts and exceptions enter their handlers (SDM vol. 3A, chapter 6; 20.1.4, 20.3 for real mode and VM86).
+// Interrupts and exceptions enter their handlers (SDM vol. 3A, chapter 6; 20.1.4, 20.3 for real mode and
+// VM86).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ class Processor;
 
 struct Event {
     enum class Kind : std::uint8_t {
-        external,      // the INTR pin
+        external,  // the INTR pin
         nmi,
         fault,         // RIP is that of the instruction that faulted
         trap,          // RIP is behind the instruction
@@ -25,19 +26,20 @@ struct Event {
     Kind kind = Kind::fault;
     std::optional<std::uint32_t> error_code = std::nullopt;
     std::optional<std::uint64_t> page_fault_address = std::nullopt;  // goes to CR2
-    std::uint64_t dr6_bits = 0;                       // added to DR6
-    bool between_iterations = false;  // a string instruction goes on after it: RF is pushed as 1 (vol. 3B, 17.3.1.1)
+    std::uint64_t dr6_bits = 0;                                      // added to DR6
+    bool between_iterations =
+        false;  // a string instruction goes on after it: RF is pushed as 1 (vol. 3B, 17.3.1.1)
 
     static Event from(const Fault& fault);
 };
 
-// Enters the handler: state.rip is what is pushed. CR2, DR6 and the blocking of NMIs change at once; all else only
-// when nothing can fault any more. A Fault leaves the state as it was, except that of a task switch which failed
-// behind its point of no return (see task_switch.hpp).
+// Enters the handler: state.rip is what is pushed. CR2, DR6 and the blocking of NMIs change at once; all else
+// only when nothing can fault any more. A Fault leaves the state as it was, except that of a task switch
+// which failed behind its point of no return (see task_switch.hpp).
 void deliver(Processor& processor, const Event& event);
 
-// What to deliver when delivering `first` raised `second`: `second` itself, or a double fault (SDM vol. 3A, table
-// 6-5). Throws TripleFault when `first` was the double fault.
+// What to deliver when delivering `first` raised `second`: `second` itself, or a double fault (SDM vol. 3A,
+// table 6-5). Throws TripleFault when `first` was the double fault.
 Event combine(const Event& first, const Fault& second);
 
 }  // namespace xenolith::cpu

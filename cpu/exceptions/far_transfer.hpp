@@ -7,8 +7,8 @@
 
 namespace xenolith::cpu {
 
-// `width` is the operand size in bytes: 2, 4 or 8. Each sets RIP, CS and what follows from them, or raises #GP, #NP,
-// #SS, #TS or #PF with nothing changed (but see switch_task for a task's own faults).
+// `width` is the operand size in bytes: 2, 4 or 8. Each sets RIP, CS and what follows from them, or raises
+// #GP, #NP, #SS, #TS or #PF with nothing changed (but see switch_task for a task's own faults).
 void far_jump(Processor& processor, std::uint16_t selector, std::uint64_t offset, unsigned width);
 // Pushes CS and the address behind the current instruction.
 void far_call(Processor& processor, std::uint16_t selector, std::uint64_t offset, unsigned width);

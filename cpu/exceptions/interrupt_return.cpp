@@ -51,8 +51,8 @@ void return_in_vm86(Processor& processor, unsigned width) {
     if (!trusted && !extended) processor.raise(Vector::general_protection, 0);
     const std::uint64_t offset = frame(processor, width, 0), flags = frame(processor, width, 2);
     const auto selector = static_cast<std::uint16_t>(frame(processor, width, 1));
-    if (!trusted && ((flags & rflags::tf) != 0 ||
-                     ((flags & rflags::if_) != 0 && (state.rflags & rflags::vip) != 0)))
+    if (!trusted &&
+        ((flags & rflags::tf) != 0 || ((flags & rflags::if_) != 0 && (state.rflags & rflags::vip) != 0)))
         processor.raise(Vector::general_protection, 0);
     if (offset > state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     release(processor, width, 3);
@@ -63,7 +63,8 @@ void return_in_vm86(Processor& processor, unsigned width) {
     }
     // The program's IF is VIF.
     const std::uint64_t writable = low_flags | rflags::vif;
-    const std::uint64_t value = (flags & 0xffff & ~rflags::vif) | ((flags & rflags::if_) != 0 ? rflags::vif : 0);
+    const std::uint64_t value =
+        (flags & 0xffff & ~rflags::vif) | ((flags & rflags::if_) != 0 ? rflags::vif : 0);
     processor.set_rflags_value((processor.rflags_value() & ~writable) | (value & writable));
 }
 
@@ -101,22 +102,24 @@ std::uint64_t writable_flags(const Processor& processor) {
     return writable;
 }
 
-void return_to_protected(Processor& processor, std::uint64_t offset, std::uint16_t selector, std::uint64_t flags,
-                         unsigned width) {
+void return_to_protected(Processor& processor, std::uint64_t offset, std::uint16_t selector,
+                         std::uint64_t flags, unsigned width) {
     CpuState& state = processor.state;
     const std::uint32_t error = selector_error(selector);
     if (is_null(selector)) processor.raise(Vector::general_protection, 0);
     const Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
     const unsigned old_cpl = processor.cpl(), new_cpl = requested_privilege(selector);
-    const bool allowed = attributes.is_code() && new_cpl >= old_cpl &&
-                         (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
-                         !has_reserved_code_size(processor, attributes);
+    const bool allowed =
+        attributes.is_code() && new_cpl >= old_cpl &&
+        (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
+        !has_reserved_code_size(processor, attributes);
     if (!allowed) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
     const SegmentRegister code = descriptor.as_register(selector);
 
-    // 64-bit code always finds SS:RSP in its frame; elsewhere they are there when the return is to an outer level.
+    // 64-bit code always finds SS:RSP in its frame; elsewhere they are there when the return is to an outer
+    // level.
     const bool outer = new_cpl != old_cpl, pops_stack = outer || processor.code64();
     const std::uint64_t writable = writable_flags(processor);
     std::uint64_t new_pointer = 0;
@@ -174,7 +177,8 @@ void interrupt_return(Processor& processor, unsigned width) {
     }
     const std::uint64_t offset = frame(processor, width, 0), flags = frame(processor, width, 2);
     const auto selector = static_cast<std::uint16_t>(frame(processor, width, 1));
-    const bool to_vm86 = width == 4 && (flags & rflags::vm) != 0 && processor.cpl() == 0 && !state.in_long_mode();
+    const bool to_vm86 =
+        width == 4 && (flags & rflags::vm) != 0 && processor.cpl() == 0 && !state.in_long_mode();
     if (to_vm86)
         return_to_vm86(processor, offset, selector, flags);
     else

@@ -1,4 +1,5 @@
-// The stack a control transfer is about to use: it is checked and written while SS, RSP and CPL are still the old ones.
+// The stack a control transfer is about to use: it is checked and written while SS, RSP and CPL are still the
+// old ones.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +10,16 @@ namespace xenolith::cpu {
 
 class PendingStack {
   public:
-    // Pushes go below `pointer` of `segment`, with the rights of `cpl`. `flat` is for 64-bit code: no segment, all
-    // of RSP. A push beyond the segment, or to an address that is not canonical, raises #SS(error_code).
+    // Pushes go below `pointer` of `segment`, with the rights of `cpl`. `flat` is for 64-bit code: no
+    // segment, all of RSP. A push beyond the segment, or to an address that is not canonical, raises
+    // #SS(error_code).
     PendingStack(Processor& processor, const SegmentRegister& segment, std::uint64_t pointer, unsigned cpl,
                  bool flat, std::uint32_t error_code)
         : processor_(processor),
           segment_(segment),
-          mask_(flat ? ~std::uint64_t{0} : segment.attributes.default_big() ? 0xffffffff : 0xffff),
+          mask_(flat                               ? ~std::uint64_t{0}
+                : segment.attributes.default_big() ? 0xffffffff
+                                                   : 0xffff),
           pointer_(pointer & mask_),
           error_code_(error_code),
           flat_(flat),
@@ -23,8 +27,12 @@ class PendingStack {
 
     // The stack in use, for a transfer that stays at its privilege level.
     static PendingStack current(Processor& processor, std::uint32_t error_code) {
-        return {processor, processor.state.segment(SegmentName::ss), processor.state.registers[rsp], processor.cpl(),
-                processor.code64(), error_code};
+        return {processor,
+                processor.state.segment(SegmentName::ss),
+                processor.state.registers[rsp],
+                processor.cpl(),
+                processor.code64(),
+                error_code};
     }
 
     // Raises #SS unless `bytes` below the pointer are inside the segment, before anything is written.
@@ -37,7 +45,8 @@ class PendingStack {
         const std::uint64_t top = (pointer_ - sizeof(T)) & mask_;
         check(top, sizeof(T));
         const std::uint64_t linear = flat_ ? top : (segment_.base + top) & 0xffffffff;
-        // Of two supervisor levels the rights are equal; user code that enters the supervisor's stack has the others.
+        // Of two supervisor levels the rights are equal; user code that enters the supervisor's stack has the
+        // others.
         if (as_current_) {
             processor_.store_linear<T>(linear, value, SegmentName::ss);
         } else {
@@ -65,7 +74,8 @@ class PendingStack {
         if (flat_) {
             valid = mmu::GuestLinear{offset}.is_canonical() && mmu::GuestLinear{last}.is_canonical();
         } else if (segment_.attributes.is_data() && segment_.attributes.expand_down()) {
-            valid = offset > segment_.limit && last <= (segment_.attributes.default_big() ? 0xffffffff : 0xffff);
+            valid =
+                offset > segment_.limit && last <= (segment_.attributes.default_big() ? 0xffffffff : 0xffff);
         } else {
             valid = !segment_.attributes.unusable() && last <= segment_.limit;
         }

@@ -10,7 +10,8 @@ constexpr std::uint32_t writable_data_accessed = 0x3;
 constexpr std::uint64_t attribute_byte = 5;  // of a descriptor: P, DPL, S, type
 
 // SDM vol. 3A, 3.5.1: TI chooses the table; an LDTR with a null selector holds none.
-std::optional<std::uint64_t> descriptor_address(const Processor& processor, std::uint16_t selector, unsigned size) {
+std::optional<std::uint64_t> descriptor_address(const Processor& processor, std::uint16_t selector,
+                                                unsigned size) {
     const CpuState& state = processor.state;
     const std::uint64_t offset = selector & 0xfff8u;
     if (in_local_table(selector)) {
@@ -61,7 +62,8 @@ void load_protected_stack_segment(Processor& processor, std::uint16_t selector) 
             processor.raise(Vector::general_protection, 0);
         segment = null_stack_segment(selector, cpl);
     } else {
-        const Descriptor descriptor = fetch_stack_segment(processor, selector, cpl, Vector::general_protection);
+        const Descriptor descriptor =
+            fetch_stack_segment(processor, selector, cpl, Vector::general_protection);
         mark_accessed(processor, descriptor);
         segment = descriptor.as_register(selector);
     }
@@ -76,7 +78,8 @@ std::optional<Descriptor> find_descriptor(Processor& processor, std::uint16_t se
     return Descriptor{processor.load_system<std::uint64_t>(*linear), 0, *linear};
 }
 
-Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector, std::uint32_t external) {
+Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector,
+                            std::uint32_t external) {
     const std::optional<Descriptor> descriptor = find_descriptor(processor, selector);
     if (!descriptor) processor.raise(vector, selector_error(selector, external));
     return *descriptor;
@@ -121,9 +124,9 @@ Descriptor fetch_stack_segment(Processor& processor, std::uint16_t selector, uns
     return descriptor;
 }
 
-// SDM vol. 3A, 20.1.1 and 20.2.1. VM86 has fixed limits and rights. In real mode a load changes selector and base
-// and leaves limit and rights as protected mode may have set them: `unreal mode'. A register that protected mode left
-// null, or with a type real mode cannot write, gets the rights real mode starts with.
+// SDM vol. 3A, 20.1.1 and 20.2.1. VM86 has fixed limits and rights. In real mode a load changes selector and
+// base and leaves limit and rights as protected mode may have set them: `unreal mode'. A register that
+// protected mode left null, or with a type real mode cannot write, gets the rights real mode starts with.
 void load_real_segment(Processor& processor, SegmentName name, std::uint16_t selector) {
     SegmentRegister& segment = processor.state.segment(name);
     if (processor.state.in_vm86()) {
@@ -186,7 +189,8 @@ void load_ldtr(Processor& processor, std::uint16_t selector) {
     if (processor.state.in_long_mode() && !read_upper_half(processor, selector, descriptor))
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (!mmu::GuestLinear{descriptor.base()}.is_canonical()) processor.raise(Vector::general_protection, error);
+    if (!mmu::GuestLinear{descriptor.base()}.is_canonical())
+        processor.raise(Vector::general_protection, error);
     processor.state.ldtr = descriptor.as_register(selector);
 }
 
@@ -197,31 +201,36 @@ void load_tr(Processor& processor, std::uint16_t selector) {
     Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
     const bool wide = processor.state.in_long_mode();
-    const bool available = attributes.is_system() && (attributes.type() == system_type::tss32_available ||
-                                                      (!wide && attributes.type() == system_type::tss16_available));
+    const bool available =
+        attributes.is_system() && (attributes.type() == system_type::tss32_available ||
+                                   (!wide && attributes.type() == system_type::tss16_available));
     if (!available) processor.raise(Vector::general_protection, error);
     if (wide && !read_upper_half(processor, selector, descriptor))
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (!mmu::GuestLinear{descriptor.base()}.is_canonical()) processor.raise(Vector::general_protection, error);
+    if (!mmu::GuestLinear{descriptor.base()}.is_canonical())
+        processor.raise(Vector::general_protection, error);
     mark_busy(processor, descriptor, true);
     processor.state.tr = descriptor.as_register(selector);
     processor.state.tr.attributes.bits |= 2;
 }
 
-// --- LAR, LSL, VERR, VERW ----------------------------------------------------------------------------------------
+// --- LAR, LSL, VERR, VERW
+// ----------------------------------------------------------------------------------------
 
 namespace {
 
 // SDM vol. 2A, LAR and LSL: every code and data segment, and of the system types those in `system_types`.
-std::optional<Descriptor> find_visible(Processor& processor, std::uint16_t selector, std::uint32_t system_types) {
+std::optional<Descriptor> find_visible(Processor& processor, std::uint16_t selector,
+                                       std::uint32_t system_types) {
     if (is_null(selector)) return std::nullopt;
     const std::optional<Descriptor> descriptor = find_descriptor(processor, selector);
     if (!descriptor) return std::nullopt;
     const SegmentAttributes attributes = descriptor->attributes();
     if (attributes.is_system() && (system_types >> attributes.type() & 1) == 0) return std::nullopt;
     const bool anyone = attributes.is_code() && attributes.conforming();
-    if (!anyone && std::max(processor.cpl(), requested_privilege(selector)) > attributes.dpl()) return std::nullopt;
+    if (!anyone && std::max(processor.cpl(), requested_privilege(selector)) > attributes.dpl())
+        return std::nullopt;
     return descriptor;
 }
 
@@ -236,12 +245,13 @@ constexpr std::uint32_t wide_limit_types =
 constexpr std::uint32_t legacy_limit_types =
     wide_limit_types | types({system_type::tss16_available, system_type::tss16_busy});
 constexpr std::uint32_t wide_rights_types = wide_limit_types | types({system_type::call_gate32});
-constexpr std::uint32_t legacy_rights_types = legacy_limit_types | types({system_type::call_gate16, system_type::task_gate,
-                                                                          system_type::call_gate32});
+constexpr std::uint32_t legacy_rights_types =
+    legacy_limit_types | types({system_type::call_gate16, system_type::task_gate, system_type::call_gate32});
 
 }  // namespace
 
-// The manual leaves bits 19:16, the upper limit bits of a segment, undefined; processors give them as they are.
+// The manual leaves bits 19:16, the upper limit bits of a segment, undefined; processors give them as they
+// are.
 std::optional<std::uint32_t> access_rights(Processor& processor, std::uint16_t selector) {
     const auto found = find_visible(processor, selector,
                                     processor.state.in_long_mode() ? wide_rights_types : legacy_rights_types);
@@ -250,8 +260,8 @@ std::optional<std::uint32_t> access_rights(Processor& processor, std::uint16_t s
 }
 
 std::optional<std::uint32_t> segment_limit(Processor& processor, std::uint16_t selector) {
-    const auto found =
-        find_visible(processor, selector, processor.state.in_long_mode() ? wide_limit_types : legacy_limit_types);
+    const auto found = find_visible(processor, selector,
+                                    processor.state.in_long_mode() ? wide_limit_types : legacy_limit_types);
     if (!found) return std::nullopt;
     return found->limit();
 }

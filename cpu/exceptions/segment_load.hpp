@@ -1,4 +1,5 @@
-// Descriptors: fetched from the GDT or LDT, checked, and loaded into segment registers (SDM vol. 3A, 3.4, 3.5, 5.2).
+// Descriptors: fetched from the GDT or LDT, checked, and loaded into segment registers (SDM vol.
+// 3A, 3.4, 3.5, 5.2).
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,10 @@ namespace xenolith::cpu {
 
 // Type fields of system descriptors (SDM vol. 3A, table 3-2).
 namespace system_type {
-inline constexpr std::uint32_t tss16_available = 0x1, ldt = 0x2, tss16_busy = 0x3, call_gate16 = 0x4, task_gate = 0x5,
-                               interrupt_gate16 = 0x6, trap_gate16 = 0x7, tss32_available = 0x9, tss32_busy = 0xb,
-                               call_gate32 = 0xc, interrupt_gate32 = 0xe, trap_gate32 = 0xf;
+inline constexpr std::uint32_t tss16_available = 0x1, ldt = 0x2, tss16_busy = 0x3, call_gate16 = 0x4,
+                               task_gate = 0x5, interrupt_gate16 = 0x6, trap_gate16 = 0x7,
+                               tss32_available = 0x9, tss32_busy = 0xb, call_gate32 = 0xc,
+                               interrupt_gate32 = 0xe, trap_gate32 = 0xf;
 }  // namespace system_type
 
 constexpr bool is_null(std::uint16_t selector) { return (selector & 0xfffc) == 0; }
@@ -25,7 +27,8 @@ constexpr std::uint32_t selector_error(std::uint16_t selector, std::uint32_t ext
     return (selector & 0xfffcu) | external;
 }
 
-// A descriptor as memory holds it. `high` is the second half of a 16-byte descriptor of IA-32e mode, else zero.
+// A descriptor as memory holds it. `high` is the second half of a 16-byte descriptor of IA-32e mode, else
+// zero.
 struct Descriptor {
     std::uint64_t low = 0;
     std::uint64_t high = 0;
@@ -41,9 +44,7 @@ struct Descriptor {
         const auto raw = static_cast<std::uint32_t>((low & 0xffff) | (low >> 32 & 0xf0000));
         return attributes().granular() ? raw << 12 | 0xfff : raw;
     }
-    constexpr bool is_tss() const {
-        return attributes().is_system() && (attributes().type() & 0x5) == 0x1;
-    }
+    constexpr bool is_tss() const { return attributes().is_system() && (attributes().type() & 0x5) == 0x1; }
     // Of a gate (SDM vol. 3A, figures 5-8 and 6-2, 6-8).
     constexpr std::uint16_t target_selector() const { return static_cast<std::uint16_t>(low >> 16); }
     constexpr std::uint64_t target_offset() const {
@@ -59,21 +60,22 @@ struct Descriptor {
     }
 };
 
-// The eight bytes a selector names; none if they are beyond the table's limit, or the LDT is null. The selector's
-// being null is the caller's to check. Raises #PF.
+// The eight bytes a selector names; none if they are beyond the table's limit, or the LDT is null. The
+// selector's being null is the caller's to check. Raises #PF.
 std::optional<Descriptor> find_descriptor(Processor& processor, std::uint16_t selector);
 // The same, raising `vector` with the selector as error code where there is none.
-Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector, std::uint32_t external = 0);
-// Reads the upper half of a system descriptor in IA-32e mode. False if it is beyond the limit or is not one (bits
-// 12:8 of its last doubleword are a type field and must be zero).
+Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector,
+                            std::uint32_t external = 0);
+// Reads the upper half of a system descriptor in IA-32e mode. False if it is beyond the limit or is not one
+// (bits 12:8 of its last doubleword are a type field and must be zero).
 bool read_upper_half(Processor& processor, std::uint16_t selector, Descriptor& descriptor);
 // Sets the accessed bit in memory unless it is set.
 void mark_accessed(Processor& processor, const Descriptor& descriptor);
 // Sets or clears the busy bit of a TSS descriptor in memory.
 void mark_busy(Processor& processor, const Descriptor& descriptor, bool busy);
 
-// Loads ES, SS, DS, FS or GS as MOV and POP do, in any mode: #GP, #NP or #SS with the selector, #GP(0) for a null SS.
-// CS is loaded by control transfers alone. Nothing is changed when it raises.
+// Loads ES, SS, DS, FS or GS as MOV and POP do, in any mode: #GP, #NP or #SS with the selector, #GP(0) for a
+// null SS. CS is loaded by control transfers alone. Nothing is changed when it raises.
 void load_segment(Processor& processor, SegmentName name, std::uint16_t selector);
 // Loads any segment register, CS too, the way real mode and VM86 do: no descriptor is read.
 void load_real_segment(Processor& processor, SegmentName name, std::uint16_t selector);
@@ -88,7 +90,8 @@ SegmentRegister null_segment(std::uint16_t selector);
 
 // A code segment that IA-32e mode cannot run: both L and D set. Always false outside IA-32e mode.
 bool has_reserved_code_size(const Processor& processor, const SegmentAttributes& attributes);
-// Raises #GP(error_code) unless `offset` can be an instruction pointer in `code`: within its limit, or canonical.
+// Raises #GP(error_code) unless `offset` can be an instruction pointer in `code`: within its limit, or
+// canonical.
 void check_code_target(Processor& processor, const SegmentRegister& code, std::uint64_t offset,
                        std::uint32_t error_code);
 // After a return to an outer privilege level: data segments the new level may not hold become null

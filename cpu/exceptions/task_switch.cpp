@@ -1,6 +1,7 @@
-// A task switch has a point of no return (SDM vol. 3A, 7.3). Before it, everything that can fault in the old task is
-// tried: the new TSS is read whole, and what will be written is probed. Behind it the new task's registers are in
-// place, its segments are loaded one by one, and what goes wrong is the new task's fault, at its first instruction.
+// A task switch has a point of no return (SDM vol. 3A, 7.3). Before it, everything that can fault in the old
+// task is tried: the new TSS is read whole, and what will be written is probed. Behind it the new task's
+// registers are in place, its segments are loaded one by one, and what goes wrong is the new task's fault, at
+// its first instruction.
 #include "cpu/exceptions/task_switch.hpp"
 
 #include <algorithm>
@@ -37,7 +38,8 @@ const Layout& layout_of(const SegmentAttributes& attributes) {
 }
 
 std::uint32_t load_slot(Processor& processor, std::uint64_t linear, unsigned width) {
-    return width == 4 ? processor.load_system<std::uint32_t>(linear) : processor.load_system<std::uint16_t>(linear);
+    return width == 4 ? processor.load_system<std::uint32_t>(linear)
+                      : processor.load_system<std::uint16_t>(linear);
 }
 
 void store_slot(Processor& processor, std::uint64_t linear, unsigned width, std::uint64_t value) {
@@ -65,7 +67,8 @@ Task read_task(Processor& processor, const SegmentRegister& tss) {
     for (unsigned n = 0; n < 8; ++n)
         task.registers[n] = load_slot(processor, tss.base + layout.registers + n * layout.slot, layout.slot);
     for (unsigned n = 0; n < layout.selector_count; ++n)
-        task.selectors[n] = processor.load_system<std::uint16_t>(tss.base + layout.selectors + n * layout.slot);
+        task.selectors[n] =
+            processor.load_system<std::uint16_t>(tss.base + layout.selectors + n * layout.slot);
     task.ldt = processor.load_system<std::uint16_t>(tss.base + layout.ldt);
     if (layout.trap != 0) task.trap = (processor.load_system<std::uint16_t>(tss.base + layout.trap) & 1) != 0;
     return task;
@@ -80,15 +83,17 @@ void save_task(Processor& processor, const TaskSwitch& request, std::uint64_t fl
     for (unsigned n = 0; n < 8; ++n)
         store_slot(processor, base + layout.registers + n * layout.slot, layout.slot, state.registers[n]);
     for (unsigned n = 0; n < layout.selector_count; ++n)
-        processor.store_system<std::uint16_t>(base + layout.selectors + n * layout.slot, state.segments[n].selector);
+        processor.store_system<std::uint16_t>(base + layout.selectors + n * layout.slot,
+                                              state.segments[n].selector);
 }
 
 // The dynamic part of the old TSS, from the instruction pointer to the last selector, can be written.
 void probe_save(Processor& processor) {
     const SegmentRegister& old = processor.state.tr;
     const Layout& layout = layout_of(old.attributes);
-    processor.probe_system_write(old.base + layout.instruction_pointer,
-                                 layout.selectors + layout.selector_count * layout.slot - layout.instruction_pointer);
+    processor.probe_system_write(
+        old.base + layout.instruction_pointer,
+        layout.selectors + layout.selector_count * layout.slot - layout.instruction_pointer);
 }
 
 Descriptor fetch_task(Processor& processor, std::uint16_t selector, const TaskSwitch& request) {
@@ -105,7 +110,8 @@ Descriptor fetch_task(Processor& processor, std::uint16_t selector, const TaskSw
     return descriptor;
 }
 
-// --- The new task's segments (SDM vol. 3A, table 7-1) -----------------------------------------------------------------
+// --- The new task's segments (SDM vol. 3A, table 7-1)
+// -----------------------------------------------------------------
 
 void load_task_ldt(Processor& processor, std::uint16_t selector, std::uint32_t external) {
     if (is_null(selector)) return;
@@ -124,8 +130,8 @@ void load_task_code(Processor& processor, std::uint16_t selector, std::uint32_t 
     const Descriptor descriptor = fetch_descriptor(processor, selector, Vector::invalid_tss, external);
     const SegmentAttributes attributes = descriptor.attributes();
     const unsigned rpl = requested_privilege(selector);
-    const bool allowed = attributes.is_code() &&
-                         (attributes.conforming() ? attributes.dpl() <= rpl : attributes.dpl() == rpl);
+    const bool allowed =
+        attributes.is_code() && (attributes.conforming() ? attributes.dpl() <= rpl : attributes.dpl() == rpl);
     if (!allowed) processor.raise(Vector::invalid_tss, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
     mark_accessed(processor, descriptor);
@@ -186,11 +192,12 @@ void become(Processor& processor, const Task& task, const SegmentRegister& tss, 
         processor.flush_translations_except_global();
     }
     for (unsigned n = 0; n < 8; ++n) state.registers[n] = task.registers[n];
-    const unsigned cpl = (flags & rflags::vm) != 0 ? 3
-                                                   : requested_privilege(task.selectors[static_cast<unsigned>(
-                                                         SegmentName::cs)]);
+    const unsigned cpl = (flags & rflags::vm) != 0
+                             ? 3
+                             : requested_privilege(task.selectors[static_cast<unsigned>(SegmentName::cs)]);
     for (unsigned n = 0; n < 6; ++n) state.segments[n] = null_segment(task.selectors[n]);
-    state.segment(SegmentName::ss) = null_stack_segment(task.selectors[static_cast<unsigned>(SegmentName::ss)], cpl);
+    state.segment(SegmentName::ss) =
+        null_stack_segment(task.selectors[static_cast<unsigned>(SegmentName::ss)], cpl);
     state.ldtr = null_segment(task.ldt);
     state.interrupt_shadow = false;
     state.rip = task.instruction_pointer;

@@ -202,11 +202,10 @@ struct CompareExchange {
         const T accumulator = p.get<T>(rax), destination = p.get<T>(i.registers[0]);
         const T source = p.get<T>(i.registers[1]);
         subtract(p.flags, accumulator, destination);
+        // Only one of the two is written: where the other is a 32-bit register, it keeps its upper half.
         if (accumulator == destination) {
             p.set<T>(i.registers[0], source);
         } else {
-            // The destination is written too, with what it held: 32-bit registers lose their upper half.
-            p.set<T>(i.registers[0], destination);
             p.set<T>(rax, destination);
         }
     }

@@ -1,7 +1,9 @@
-// Jumps, calls, returns, loops, software interrupts (SDM vol. 2: Jcc, JMP, CALL, RET, LOOP, INT n, IRET, BOUND, UD).
+// Jumps, calls, returns, loops, software interrupts (SDM vol. 2: Jcc, JMP, CALL, RET, LOOP, INT n, IRET,
+// BOUND, UD).
 //
-// A near branch checks its target before anything else changes: a CALL whose target is bad pushes nothing, and a LOOP
-// whose target is bad has not counted. RIP itself may be written early, since undoing an instruction restores it.
+// A near branch checks its target before anything else changes: a CALL whose target is bad pushes nothing,
+// and a LOOP whose target is bad has not counted. RIP itself may be written early, since undoing an
+// instruction restores it.
 #include <array>
 
 #include "cpu/exceptions/delivery.hpp"
@@ -32,7 +34,8 @@ Execute with_operand_size(const Shape& shape, const Choose& choose) {
     return with_wide_width(shape.operand_width, choose);
 }
 
-// --- Jcc, JCXZ, LOOP -----------------------------------------------------------------------------------------------
+// --- Jcc, JCXZ, LOOP
+// -----------------------------------------------------------------------------------------------
 
 template <unsigned Code, std::unsigned_integral T>
 void jump_if(Processor& p, const Instruction& i) {
@@ -80,15 +83,19 @@ template <Until Condition>
 Execute select_loop(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.address_size) {
-            case AddressSize::bits16: return loop<Condition, std::uint16_t, T>;
-            case AddressSize::bits32: return loop<Condition, std::uint32_t, T>;
-            case AddressSize::bits64: return loop<Condition, std::uint64_t, T>;
+            case AddressSize::bits16:
+                return loop<Condition, std::uint16_t, T>;
+            case AddressSize::bits32:
+                return loop<Condition, std::uint32_t, T>;
+            case AddressSize::bits64:
+                return loop<Condition, std::uint64_t, T>;
         }
         return nullptr;
     });
 }
 
-// --- JMP, CALL, RET: near -------------------------------------------------------------------------------------------
+// --- JMP, CALL, RET: near
+// -------------------------------------------------------------------------------------------
 
 template <std::unsigned_integral T>
 struct Near {
@@ -114,10 +121,14 @@ struct Near {
 Execute select_near_jump(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("i"): return Near<T>::jump_relative;
-            case form("r"): return Near<T>::jump_register;
-            case form("m"): return Near<T>::jump_memory;
-            default: return nullptr;
+            case form("i"):
+                return Near<T>::jump_relative;
+            case form("r"):
+                return Near<T>::jump_register;
+            case form("m"):
+                return Near<T>::jump_memory;
+            default:
+                return nullptr;
         }
     });
 }
@@ -125,10 +136,14 @@ Execute select_near_jump(const Shape& shape) {
 Execute select_near_call(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("i"): return Near<T>::call_relative;
-            case form("r"): return Near<T>::call_register;
-            case form("m"): return Near<T>::call_memory;
-            default: return nullptr;
+            case form("i"):
+                return Near<T>::call_relative;
+            case form("r"):
+                return Near<T>::call_register;
+            case form("m"):
+                return Near<T>::call_memory;
+            default:
+                return nullptr;
         }
     });
 }
@@ -137,7 +152,8 @@ Execute select_near_return(const Shape& shape) {
     return with_operand_size(shape, []<class T>() -> Execute { return Near<T>::return_releasing; });
 }
 
-// --- JMP, CALL, RET: far ---------------------------------------------------------------------------------------------
+// --- JMP, CALL, RET: far
+// ---------------------------------------------------------------------------------------------
 
 using FarTransfer = void (*)(Processor&, std::uint16_t selector, std::uint64_t offset, unsigned width);
 
@@ -173,7 +189,8 @@ void return_far(Processor& p, const Instruction& i) {
 // JMP, CALL and RET are near or far by their encoding.
 template <FarTransfer Transfer, ZydisMnemonic Mnemonic>
 const Row* near_or_far(const Row& self, const Shape& shape) {
-    static const Row far{Mnemonic, select_far<Transfer>, CostClass::far_transfer, row_flag::transfers_control};
+    static const Row far{Mnemonic, select_far<Transfer>, CostClass::far_transfer,
+                         row_flag::transfers_control};
     return shape.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? &far : &self;
 }
 
@@ -183,7 +200,8 @@ const Row* near_or_far_return(const Row& self, const Shape& shape) {
     return shape.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? &far : &self;
 }
 
-// --- Software interrupts ----------------------------------------------------------------------------------------------
+// --- Software interrupts
+// ----------------------------------------------------------------------------------------------
 
 // The address behind the instruction is what the handler returns to.
 void interrupt(Processor& p, std::uint8_t vector, Event::Kind kind) {

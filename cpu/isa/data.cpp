@@ -260,6 +260,18 @@ void set_al_from_carry(Processor& p, const Instruction&) {
 // accessed.
 void do_nothing(Processor&, const Instruction&) {}
 
+// With REX.B the opcode of NOP is XCHG R8, rAX, and stays that behind the prefix of PAUSE.
+Execute select_pause(const Shape& shape) {
+    if (shape.instruction.raw.rex.B == 0) return do_nothing;
+    return with_wide_width(shape.operand_width, []<class T>() -> Execute {
+        return [](Processor& p, const Instruction&) {
+            const T left = p.get<T>(r8), right = p.get<T>(rax);
+            p.set<T>(r8, right);
+            p.set<T>(rax, left);
+        };
+    });
+}
+
 constexpr Row hint(ZydisMnemonic mnemonic, CostClass cost, Feature feature = Feature::base) {
     return {mnemonic, always<do_nothing>, cost, 0, feature};
 }
@@ -309,7 +321,7 @@ std::span<const Row> data_rows() {
         Row{ZYDIS_MNEMONIC_STD, always<set_direction>, simple},
         Row{ZYDIS_MNEMONIC_SALC, always<set_al_from_carry>, simple},
         hint(ZYDIS_MNEMONIC_NOP, free),
-        hint(ZYDIS_MNEMONIC_PAUSE, free),
+        Row{ZYDIS_MNEMONIC_PAUSE, select_pause, free},
         hint(ZYDIS_MNEMONIC_ENDBR32, free),
         hint(ZYDIS_MNEMONIC_ENDBR64, free),
         hint(ZYDIS_MNEMONIC_PREFETCH, free),

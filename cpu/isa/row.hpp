@@ -78,7 +78,7 @@ enum class Feature : std::uint8_t {
     xsave, xsaveopt, xsavec, xsaves, aes, pclmulqdq, rdrand, rdseed, avx, avx2, bmi1, bmi2, lzcnt, fma, f16c, adx, sha,
     rdtscp, lahf_lm, syscall, long_mode, nx, page1gb, pse, pse36, pae, pge, pat, pcid, invpcid, smep, smap, umip,
     fsgsbase, erms, x2apic, tsc_deadline, monitor, clflushopt, clwb, rdpid, vme, de, mce, mca, mtrr, apic, acpi, ss,
-    htt, invariant_tsc, fpu, prefetchw, svm, vmx,
+    htt, invariant_tsc, fpu, prefetchw, svm, vmx, tsc_adjust, arch_capabilities,
     count,
 };
 
@@ -106,6 +106,7 @@ std::span<const Row> branch_rows();      // Jcc, JMP, CALL, RET, LOOP, JCXZ, BOU
 std::span<const Row> segment_rows();     // MOV Sreg, LDS ..., LAR, LSL, VERR, ARPL, LLDT, LTR, SGDT ...
 std::span<const Row> system_rows();      // CR, DR, MSR, CPUID, RDTSC, HLT, IN, OUT, SYSCALL, VMCALL, INVLPG ...
 std::span<const Row> state_rows();       // FNINIT, FXSAVE, XSAVE, LDMXCSR and what x87/SSE set-up needs
+std::span<const Row> vector_move_rows();  // moves and bitwise operations of MMX and XMM registers
 
 // The row of a mnemonic, or null: then the instruction raises #UD.
 const Row* find_row(ZydisMnemonic mnemonic);

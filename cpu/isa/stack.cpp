@@ -250,7 +250,8 @@ void enter(Processor& p, const Instruction& i) {
     // The instruction faults if a write at the final stack pointer would.
     top = (top - size) & mask;
     p.probe_write(SegmentName::ss, top, sizeof(T));
-    if (p.code64()) {
+    // With a 16-bit operand in 64-bit mode Intel's CPUs set all of RBP (SDM), AMD's BP alone.
+    if (p.code64() && p.model.vendor() == Vendor::intel) {
         p.set<std::uint64_t>(rbp, frame);
     } else {
         p.set<T>(rbp, static_cast<T>(frame));

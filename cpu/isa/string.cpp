@@ -237,14 +237,16 @@ void repeated(Processor& p, const Instruction& i) {
 template <class Operation, class T, class A, bool WhileEqual>
 void compare_repeated(Processor& p, const Instruction& i) {
     std::uint64_t allowed = elements_allowed(p);
+    const bool flags_each_time = p.model.vendor() == Vendor::amd;
     while (p.get<A>(rcx) != 0) {
         const Compared<T> values = Operation::template element<T, A>(p, i);
         p.set<A>(rcx, static_cast<A>(p.get<A>(rcx) - 1));
         p.charge(p.timing.string_iteration);
         const bool ends = p.get<A>(rcx) == 0 || (values.left == values.right) != WhileEqual;
-        if (ends || --allowed == 0) {
-            set_flags<T>(p, values);
-            if (ends) break;
+        const bool yields = --allowed == 0;
+        if (ends || yields || flags_each_time) set_flags<T>(p, values);
+        if (ends) break;
+        if (yields) {
             p.state.rip = p.instruction_rip();
             return;
         }

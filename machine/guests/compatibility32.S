@@ -52,3 +52,5 @@ message:
         .ascii  "compatibility32: called through the hypercall page\n"
 message_end:
 xenolith_guest_compatibility32_end:
+
+        .section .note.GNU-stack, "", @progbits

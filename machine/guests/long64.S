@@ -46,3 +46,5 @@ message:
         .ascii  "long64: called through the hypercall page\n"
 message_end:
 xenolith_guest_long64_end:
+
+        .section .note.GNU-stack, "", @progbits

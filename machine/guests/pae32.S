@@ -69,3 +69,5 @@ message:
         .ascii  "pae32: called through the hypercall page\n"
 message_end:
 xenolith_guest_pae32_end:
+
+        .section .note.GNU-stack, "", @progbits

@@ -46,3 +46,5 @@ message:
         .ascii  "protected32: called through the hypercall page\n"
 message_end:
 xenolith_guest_protected32_end:
+
+        .section .note.GNU-stack, "", @progbits

@@ -44,3 +44,5 @@ message:
         .ascii  "real16: called through the hypercall page\n"
 message_end:
 xenolith_guest_real16_end:
+
+        .section .note.GNU-stack, "", @progbits

@@ -45,7 +45,8 @@ class Emitter {
     void doubleword(std::uint64_t value) {
         for (unsigned n = 0; n < 4; ++n) code_.push_back(static_cast<std::uint8_t>(value >> n * 8));
     }
-    // ModRM and displacement of an operand in the exchange area: RIP-relative in 64-bit code, absolute in 32-bit.
+    // ModRM and displacement of an operand in the exchange area: RIP-relative in 64-bit code, absolute in
+    // 32-bit.
     void exchange_operand(unsigned reg_field, std::size_t offset) {
         bytes({reg_field << 3 | 5});
         const std::uint64_t target = base_ + page + offset;
@@ -74,7 +75,7 @@ class Emitter {
 
 struct NativeOracle::Pages {
     NativeMode mode = NativeMode::bits64;
-    std::byte* low = nullptr;       // code page, exchange page, guard, memory, guard
+    std::byte* low = nullptr;         // code page, exchange page, guard, memory, guard
     std::byte* code_write = nullptr;  // the code page's writable view
     std::size_t slot_end = 0;         // instructions end here
     std::size_t recovery = 0;         // where a fault resumes
@@ -102,7 +103,8 @@ struct NativeOracle::Pages {
         const int file = memfd_create("native_oracle", MFD_CLOEXEC);
         if (file < 0 || ftruncate(file, page) != 0) return false;
         const auto ok = [](void* address) { return address != MAP_FAILED; };
-        void* const reserved = mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+        void* const reserved =
+            mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
         void* const view = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         if (ok(reserved)) low = static_cast<std::byte*>(reserved);
         if (ok(view)) code_write = static_cast<std::byte*>(view);
@@ -119,7 +121,8 @@ struct NativeOracle::Pages {
         const bool is_32 = mode == NativeMode::bits32;
         const unsigned count = is_32 ? 8 : 16;
         constexpr unsigned sp = 4;
-        e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
+        e.bytes(
+            {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
         e.store(sp, offsetof(Exchange, host_stack));
         if (is_32) {
             e.bytes({0x8c, 0xd8});  // MOV EAX, DS
@@ -230,7 +233,9 @@ std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode) {
     return oracle;
 }
 
-NativeOracle::NativeOracle(std::unique_ptr<Pages> pages) : pages_(std::move(pages)) { pages_->catch_signals(); }
+NativeOracle::NativeOracle(std::unique_ptr<Pages> pages) : pages_(std::move(pages)) {
+    pages_->catch_signals();
+}
 
 NativeOracle::~NativeOracle() { pages_->release_signals(); }
 
@@ -241,12 +246,14 @@ std::span<std::byte, NativeOracle::memory_size> NativeOracle::memory() {
 std::uint64_t NativeOracle::memory_address() const { return pages_->base() + Pages::memory_offset; }
 
 void NativeOracle::set_instruction(std::span<const std::byte> bytes) {
-    if (bytes.empty() || bytes.size() > longest_instruction) throw std::invalid_argument("instruction length");
+    if (bytes.empty() || bytes.size() > longest_instruction)
+        throw std::invalid_argument("instruction length");
     std::byte* const slot_end = pages_->code_write + pages_->slot_end;
     std::fill(slot_end - longest_instruction, slot_end, std::byte{nop});
     std::ranges::copy(bytes, slot_end - bytes.size());
     pages_->length = bytes.size();
-    // Code written through another address is seen for sure only after a serializing instruction (SDM vol. 3A, 8.1.3).
+    // Code written through another address is seen for sure only after a serializing instruction (SDM vol.
+    // 3A, 8.1.3).
     unsigned a, b, c, d;
     __cpuid(0, a, b, c, d);
 }

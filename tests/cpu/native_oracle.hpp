@@ -1,11 +1,11 @@
-// Runs one instruction on the host's own CPU, in user mode, with chosen registers, flags and memory: the oracle that
-// the instruction rows are compared with.
+// Runs one instruction on the host's own CPU, in user mode, with chosen registers, flags and memory: the
+// oracle that the instruction rows are compared with.
 //
-// The code page holds a small program made when the oracle is built: it saves the caller's registers, loads all of
-// the given ones (the stack pointer too), runs the instruction, stores everything, and returns. That page is mapped
-// twice, writable and executable, but never both at one address. In 32-bit mode the program goes through a far jump
-// to the compatibility-mode code segment that every 64-bit Linux process has. A fault is caught by a signal handler
-// on a stack of its own, which resumes in the program's last part.
+// The code page holds a small program made when the oracle is built: it saves the caller's registers, loads
+// all of the given ones (the stack pointer too), runs the instruction, stores everything, and returns. That
+// page is mapped twice, writable and executable, but never both at one address. In 32-bit mode the program
+// goes through a far jump to the compatibility-mode code segment that every 64-bit Linux process has. A fault
+// is caught by a signal handler on a stack of its own, which resumes in the program's last part.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ struct NativeRegisters {
 struct NativeFault {
     unsigned vector = 0;
     std::uint32_t error_code = 0;
-    std::uint64_t address = 0;  // CR2, if a page fault
+    std::uint64_t address = 0;     // CR2, if a page fault
     std::uint64_t rip_offset = 0;  // from the start of the instruction; 0 for a fault, its length for a trap
 };
 

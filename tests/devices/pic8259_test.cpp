@@ -372,6 +372,31 @@ TEST_F(PicTest, APollOfTheSlaveWithdrawsItsRequest) {
     EXPECT_EQ(services(slave), 0x02u);
 }
 
+// The master latches edges: the slave's INT has to fall at each acknowledge, even with the next request
+// waiting.
+TEST_F(PicTest, ASlaveWithAutomaticEndAsksAgainAtOnce) {
+    for (const bool polled : {false, true}) {
+        lower(8);
+        lower(9);
+        initialize(0, automatic_end);
+        raise(8);
+        raise(9);
+        if (polled) {
+            out(master, 0, poll);
+            EXPECT_EQ(in(master, 0), 0x82);
+            out(slave, 0, poll);
+            EXPECT_EQ(in(slave, 0), 0x80);
+        } else {
+            EXPECT_EQ(pic.acknowledge(), 0x28);
+        }
+        out(master, 0, end_of_interrupt);
+        EXPECT_TRUE(cpu.level);
+        EXPECT_EQ(pic.acknowledge(), 0x29);
+        out(master, 0, end_of_interrupt);
+        EXPECT_FALSE(cpu.level);
+    }
+}
+
 TEST_F(PicTest, ReadRegisterCommandsStayInForce) {
     raise(3);
     out(master, 0, read_request);

@@ -350,6 +350,15 @@ TEST_F(PitTest, BcdCountsTenThousandWhenZeroIsWritten) {
     EXPECT_TRUE(pit.output(0));
 }
 
+TEST_F(PitTest, BcdDigitsAboveNineStayWithinFourDigits) {
+    control(0x31);
+    word(0, 0xffff);
+    tick();
+    EXPECT_EQ(read_word(0), 0x6665u) << "15 * 1111, modulo 10000";
+    tick(6665);
+    EXPECT_TRUE(pit.output(0));
+}
+
 TEST_F(PitTest, ProgrammingCounterZeroThePeriodicWayMakesNoEdge) {
     const auto before = irq0.rises;
     control(0x34);

@@ -71,12 +71,14 @@ class Board final {
   private:
     void operate(std::span<const std::uint8_t, bytes_per_operation> bytes) {
         static constexpr std::array<unsigned, 4> widths{1, 1, 2, 4};
+        static constexpr std::array<unsigned, 10> free_irqs{5, 6, 7, 9, 10, 11, 12, 13, 14, 15};
         PortDevice& device = *ports_[bytes[1] % ports_.size()];
         const unsigned width = widths[bytes[2] & 3];
         // Mostly a register that exists, sometimes anything.
         const auto offset =
             static_cast<std::uint16_t>((bytes[2] & 0xe0) == 0xe0 ? bytes[3] << 8 | bytes[4] : bytes[3] & 7);
-        const std::uint32_t value = bytes[4] | bytes[5] << 8 | bytes[6] << 16 | std::uint32_t{bytes[7]} << 24;
+        std::uint32_t value = 0;
+        for (const std::uint8_t byte : bytes.last<4>()) value = value << 8 | byte;
         switch (bytes[0] % 16) {
             case 0:
             case 1:
@@ -95,11 +97,10 @@ class Board final {
             case 10:
                 seen.push_back(pic_.acknowledge());
                 break;
-            case 11: {
-                const unsigned irq = bytes[1] & 15;
-                if (irq != 2) pic_.line(irq).set((value & 1) != 0);
+            case 11:
+                // Only wires that no device here drives: a wire has one driver.
+                pic_.line(free_irqs[bytes[1] % free_irqs.size()]).set((value & 1) != 0);
                 break;
-            }
             case 12:
                 outside(bytes[1], static_cast<std::uint8_t>(value));
                 break;

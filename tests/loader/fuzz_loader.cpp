@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     memory.add_ram({0}, 0xa0000, "low");
     memory.add_rom({0xf0000}, std::vector<std::byte>(0x10000), "firmware");
     memory.add_ram({0x100000}, 0xf00000, "high");
-    const std::string wrong = load_and_check(image, fuzz_options(data[0], data[1]), memory);
+    const std::string wrong = load_and_check(image, fuzz_options(data[0], data[1]), memory).wrong;
     if (!wrong.empty()) {
         std::fprintf(stderr, "%s\n", wrong.c_str());
         std::abort();

@@ -53,11 +53,11 @@ std::string check_message(const LoadError& error) {
     return {};
 }
 
-std::string load_and_check(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory) {
+CheckedLoad load_and_check(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory) {
     try {
-        return check_loaded(load(image, options, memory), memory);
+        return {true, check_loaded(load(image, options, memory), memory)};
     } catch (const LoadError& error) {
-        return check_message(error);
+        return {false, check_message(error)};
     }
 }
 

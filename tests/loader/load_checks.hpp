@@ -8,9 +8,14 @@
 
 namespace xenolith::loader::testing {
 
-// Loads the image; a LoadError is fine if its message has the documented form, success if the entry state and
-// the placed ranges make sense. Returns what was wrong, or an empty string.
-std::string load_and_check(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory);
+struct CheckedLoad {
+    bool loaded = false;  // or refused with a LoadError
+    std::string wrong;    // what must not have been so; empty if all is well
+};
+
+// Loads the image. A LoadError is fine if its message has the documented form; success, if the entry state
+// and the placed ranges make sense.
+CheckedLoad load_and_check(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory);
 
 // Wrong if it is not one line `FILE: offset 0xNN: expected X, found Y`.
 std::string check_message(const LoadError& error);

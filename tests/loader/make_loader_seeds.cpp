@@ -9,7 +9,7 @@
 int main(int count, char** arguments) {
     using namespace xenolith::loader::testing;
     if (count != 2) {
-        std::fprintf(stderr, "usage: make_loader_seeds FOLDER\n");
+        std::fprintf(stderr, "usage: fuzz_loader_seeds FOLDER\n");
         return 2;
     }
     const std::filesystem::path folder = arguments[1];

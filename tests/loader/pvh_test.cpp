@@ -131,6 +131,9 @@ TEST(PvhNote, MalformedOnesAreRefused) {
     Bytes long_name = pvh_note(0x100004), long_descriptor = pvh_note(0x100004);
     put(long_name, 0, 0xffffffff, 4);
     put(long_descriptor, 4, 0xffffffff, 4);
+    Bytes second_too_long = note("GNU", 3, pattern(20));
+    append(second_too_long, pvh_note(0x100004));
+    put(second_too_long, 36 + 4, 24, 4);  // less than the segment has in all, more than is left of it
     const struct {
         std::string what;
         Bytes notes;
@@ -139,6 +142,7 @@ TEST(PvhNote, MalformedOnesAreRefused) {
     } cases[] = {
         {"name", long_name, LoadFailure::malformed, notes_at},
         {"descriptor", long_descriptor, LoadFailure::malformed, notes_at},
+        {"descriptor of a later note", second_too_long, LoadFailure::malformed, notes_at + 36},
         {"descriptor size", note("Xen", 18, pattern(5)), LoadFailure::malformed, notes_at + 4},
         {"entry outside", pvh_note(0x102000), LoadFailure::malformed, notes_at + 16},
         {"entry above 4 GiB", pvh_note(0x100100004, 8), LoadFailure::malformed, notes_at + 16},

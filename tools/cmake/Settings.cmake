@@ -25,6 +25,7 @@ if(XENOLITH_COVERAGE)
   target_link_options(xenolith_settings INTERFACE --coverage)
 endif()
 if(XENOLITH_BUILD_FUZZERS)
+  add_custom_target(fuzzers)
   target_compile_options(xenolith_settings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 
@@ -43,10 +44,23 @@ function(xenolith_test name)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60)
 endfunction()
 
-# xenolith_fuzzer(NAME SOURCES file... [LINK target...]): one libFuzzer program.
+# xenolith_fuzzer(NAME SOURCES file... [LINK target...] [SEED_SOURCES file...]): one libFuzzer program, fuzzers/NAME below
+# the build folder. With seeds, a program NAME_seeds beside it fills the folder named on its command line with a first
+# corpus. The target `fuzzers` builds them all; tools/test runs what it finds there.
 function(xenolith_fuzzer name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;SEED_SOURCES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE xenolith_settings ${ARG_LINK})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set(programs ${name})
+  if(ARG_SEED_SOURCES)
+    add_executable(${name}_seeds ${ARG_SEED_SOURCES})
+    # What it links is instrumented for the fuzzer, so it needs the fuzzer's runtime, without its main().
+    target_link_options(${name}_seeds PRIVATE -fsanitize=fuzzer-no-link)
+    list(APPEND programs ${name}_seeds)
+  endif()
+  foreach(program IN LISTS programs)
+    target_link_libraries(${program} PRIVATE xenolith_settings ${ARG_LINK})
+    set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzzers)
+    add_dependencies(fuzzers ${program})
+  endforeach()
 endfunction()
