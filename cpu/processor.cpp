@@ -197,29 +197,17 @@ mmu::TlbEntry& Processor::translate(std::uint64_t linear, mmu::Access access, Se
     }
     // Open the fast path as far as the page allows it. A page that holds code stays closed for writing, so that every
     // store to it comes by store_slow; asking for a writable pointer marks the page dirty, so only a write asks.
-    const std::uint64_t page = address.page().value;
-    const auto open = [&](std::byte* host_page) {
-        entry->host_minus_linear = static_cast<std::int64_t>(reinterpret_cast<std::uint64_t>(host_page) - page);
-    };
-    if (!entry->reads_fast() && access != mmu::Access::execute) {
-        if (std::byte* const host_page = memory.readable(entry->physical)) {
-            open(host_page);
-            if (entry->allows(mmu::Access::read)) entry->read_tag = page;
-        }
-    }
-    if (access == mmu::Access::write && !entry->writes_fast()) {
-        if (std::byte* const host_page = memory.writable(entry->physical)) {
-            open(host_page);
-            entry->write_tag = page;
-        }
-    }
+    if (!entry->reads_fast() && access != mmu::Access::execute && entry->allows(mmu::Access::read))
+        if (const std::byte* const host_page = memory.readable(entry->physical())) entry->open_reading(host_page);
+    if (!entry->writes_fast() && access == mmu::Access::write)
+        if (const std::byte* const host_page = memory.writable(entry->physical())) entry->open_writing(host_page);
     return *entry;
 }
 
 mmu::GuestPhysical Processor::translate_fetch(std::uint64_t linear) {
     const mmu::Privilege privilege = cpl_ == 3 ? mmu::Privilege::user : mmu::Privilege::supervisor;
     mmu::Tlb& tlb = fetch_tlbs_[cpl_ == 3 ? 1 : 0];
-    return translate(linear, mmu::Access::execute, SegmentName::cs, tlb, privilege).physical +
+    return translate(linear, mmu::Access::execute, SegmentName::cs, tlb, privilege).physical() +
            mmu::GuestLinear{linear}.page_offset();
 }
 
@@ -280,14 +268,14 @@ std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentN
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
     if (size <= in_page) {
         const mmu::TlbEntry& entry = translate(linear, mmu::Access::read, segment, tlb, privilege);
-        return read_physical(entry.physical + mmu::GuestLinear{linear}.page_offset(), size);
+        return read_physical(entry.physical() + mmu::GuestLinear{linear}.page_offset(), size);
     }
     // Both pages are translated before either is read: a device must not see half an access that faults.
     const unsigned first = static_cast<unsigned>(in_page);
     const std::uint64_t second_linear = (linear + first) & mask_for(linear);
-    const mmu::GuestPhysical low = translate(linear, mmu::Access::read, segment, tlb, privilege).physical +
+    const mmu::GuestPhysical low = translate(linear, mmu::Access::read, segment, tlb, privilege).physical() +
                                    mmu::GuestLinear{linear}.page_offset();
-    const mmu::GuestPhysical high = translate(second_linear, mmu::Access::read, segment, tlb, privilege).physical;
+    const mmu::GuestPhysical high = translate(second_linear, mmu::Access::read, segment, tlb, privilege).physical();
     std::uint64_t value = 0;
     for (unsigned n = 0; n < size; ++n)
         value |= read_physical(n < first ? low + n : high + (n - first), 1) << n * 8;
@@ -299,19 +287,28 @@ void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned s
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
     if (size <= in_page) {
         const mmu::TlbEntry& entry = translate(linear, mmu::Access::write, segment, tlb, privilege);
-        write_physical(entry.physical + mmu::GuestLinear{linear}.page_offset(), value, size);
+        write_physical(entry.physical() + mmu::GuestLinear{linear}.page_offset(), value, size);
         return;
     }
     const unsigned first = static_cast<unsigned>(in_page);
     const std::uint64_t second_linear = (linear + first) & mask_for(linear);
-    const mmu::GuestPhysical low = translate(linear, mmu::Access::write, segment, tlb, privilege).physical +
+    const mmu::GuestPhysical low = translate(linear, mmu::Access::write, segment, tlb, privilege).physical() +
                                    mmu::GuestLinear{linear}.page_offset();
-    const mmu::GuestPhysical high = translate(second_linear, mmu::Access::write, segment, tlb, privilege).physical;
+    const mmu::GuestPhysical high = translate(second_linear, mmu::Access::write, segment, tlb, privilege).physical();
     for (unsigned n = 0; n < size; ++n)
         write_physical(n < first ? low + n : high + (n - first), value >> n * 8 & 0xff, 1);
 }
 
-std::uint64_t Processor::begin_modify_slow(std::uint64_t linear, unsigned size, SegmentName segment) {
+std::uint64_t Processor::load_checked(SegmentName segment, std::uint64_t offset, unsigned size) {
+    return load_slow(linear_for_read(segment, offset, size), size, segment, *data_tlb_, privilege_);
+}
+
+void Processor::store_checked(SegmentName segment, std::uint64_t offset, std::uint64_t value, unsigned size) {
+    store_slow(linear_for_write(segment, offset, size), value, size, segment, *data_tlb_, privilege_);
+}
+
+std::uint64_t Processor::begin_modify_checked(SegmentName segment, std::uint64_t offset, unsigned size) {
+    const std::uint64_t linear = linear_for_write(segment, offset, size);
     modified_ = nullptr;
     modified_linear_ = linear;
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
@@ -335,11 +332,11 @@ void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, 
         const mmu::GuestLinear at{(linear + done) & linear_mask_};
         const unsigned count = static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
         const mmu::TlbEntry& entry = translate(at.value, mmu::Access::read, segment, *data_tlb_, privilege_);
-        if (const std::byte* const page = memory.readable(entry.physical)) {
+        if (const std::byte* const page = memory.readable(entry.physical())) {
             std::memcpy(bytes + done, page + at.page_offset(), count);
         } else {
             for (unsigned n = 0; n < count; ++n)
-                bytes[done + n] = static_cast<std::byte>(read_physical(entry.physical + at.page_offset() + n, 1));
+                bytes[done + n] = static_cast<std::byte>(read_physical(entry.physical() + at.page_offset() + n, 1));
         }
         done += count;
     }
@@ -361,7 +358,7 @@ void Processor::store_bytes(SegmentName segment, std::uint64_t offset, const voi
         const mmu::GuestLinear at{(linear + done) & linear_mask_};
         const unsigned count = static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
         const mmu::GuestPhysical physical =
-            translate(at.value, mmu::Access::write, segment, *data_tlb_, privilege_).physical + at.page_offset();
+            translate(at.value, mmu::Access::write, segment, *data_tlb_, privilege_).physical() + at.page_offset();
         if (!memory.write(physical, {bytes + done, count})) {
             for (unsigned n = 0; n < count; ++n)
                 write_physical(physical + n, std::to_integer<std::uint64_t>(bytes[done + n]), 1);

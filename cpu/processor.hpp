@@ -96,19 +96,34 @@ class Processor final : public LinearMemory {
                                   static_cast<std::uint64_t>(i.displacement);
         return sum & address_mask(i.address_size);
     }
-    static constexpr std::uint64_t address_mask(AddressSize size) {
-        constexpr std::uint64_t masks[] = {0xffff, 0xffffffff, ~std::uint64_t{0}};
-        return masks[static_cast<unsigned>(size)];
-    }
+    static std::uint64_t address_mask(AddressSize size) { return address_masks[static_cast<unsigned>(size)]; }
 
     // Through a segment: limit, type and alignment are checked, then paging. T is an unsigned integer of 1 to 8 bytes.
+    // What passes neither window nor TLB goes one slow way, so that the fast one stays short.
     template <class T>
     T load(SegmentName segment, std::uint64_t offset) {
-        return load_linear<T>(linear_for_read(segment, offset, sizeof(T)), segment);
+        const Window& window = windows_[static_cast<unsigned>(segment)];
+        const std::uint64_t linear = (window.base + offset) & linear_mask_;
+        const mmu::TlbEntry& entry = data_tlb_->fast(linear);
+        if (offset + sizeof(T) <= window.read_end && (linear ^ entry.read_tag) <= mmu::page_size - sizeof(T))
+            [[likely]] {
+            T value;
+            std::memcpy(&value, host(entry, linear), sizeof(T));
+            return value;
+        }
+        return static_cast<T>(load_checked(segment, offset, sizeof(T)));
     }
     template <class T>
     void store(SegmentName segment, std::uint64_t offset, T value) {
-        store_linear<T>(linear_for_write(segment, offset, sizeof(T)), value, segment);
+        const Window& window = windows_[static_cast<unsigned>(segment)];
+        const std::uint64_t linear = (window.base + offset) & linear_mask_;
+        const mmu::TlbEntry& entry = data_tlb_->fast(linear);
+        if (offset + sizeof(T) <= window.write_end && (linear ^ entry.write_tag) <= mmu::page_size - sizeof(T))
+            [[likely]] {
+            std::memcpy(host(entry, linear), &value, sizeof(T));
+            return;
+        }
+        store_checked(segment, offset, value, sizeof(T));
     }
     template <class T>
     T load(const Instruction& i) { return load<T>(i.segment, effective_address(i)); }
@@ -117,15 +132,17 @@ class Processor final : public LinearMemory {
     // Read-modify-write: begin_modify faults as a write would; end_modify writes the same place and cannot fault.
     template <class T>
     T begin_modify(SegmentName segment, std::uint64_t offset) {
-        const std::uint64_t linear = linear_for_write(segment, offset, sizeof(T));
+        const Window& window = windows_[static_cast<unsigned>(segment)];
+        const std::uint64_t linear = (window.base + offset) & linear_mask_;
         const mmu::TlbEntry& entry = data_tlb_->fast(linear);
-        if ((linear ^ entry.write_tag) <= mmu::page_size - sizeof(T)) [[likely]] {
+        if (offset + sizeof(T) <= window.write_end && (linear ^ entry.write_tag) <= mmu::page_size - sizeof(T))
+            [[likely]] {
             modified_ = host(entry, linear);
             T value;
             std::memcpy(&value, modified_, sizeof(T));
             return value;
         }
-        return static_cast<T>(begin_modify_slow(linear, sizeof(T), segment));
+        return static_cast<T>(begin_modify_checked(segment, offset, sizeof(T)));
     }
     template <class T>
     T begin_modify(const Instruction& i) { return begin_modify<T>(i.segment, effective_address(i)); }
@@ -300,8 +317,10 @@ class Processor final : public LinearMemory {
     bool stepping_ = false;
 
   private:
+    static constexpr std::uint64_t address_masks[] = {0xffff, 0xffffffff, ~std::uint64_t{0}};  // by AddressSize
+
     // A segment's linear base and, exclusive, the end of the offsets that need no closer look; 0 closes the fast way.
-    struct Window {
+    struct alignas(32) Window {
         std::uint64_t base = 0, read_end = 0, write_end = 0;
     };
 
@@ -321,7 +340,9 @@ class Processor final : public LinearMemory {
                             mmu::Privilege privilege);
     void store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment, mmu::Tlb& tlb,
                     mmu::Privilege privilege);
-    std::uint64_t begin_modify_slow(std::uint64_t linear, unsigned size, SegmentName segment);
+    std::uint64_t load_checked(SegmentName segment, std::uint64_t offset, unsigned size);
+    void store_checked(SegmentName segment, std::uint64_t offset, std::uint64_t value, unsigned size);
+    std::uint64_t begin_modify_checked(SegmentName segment, std::uint64_t offset, unsigned size);
     void end_modify_slow(std::uint64_t value, unsigned size);
     std::uint64_t read_physical(mmu::GuestPhysical address, unsigned size);
     void write_physical(mmu::GuestPhysical address, std::uint64_t value, unsigned size);

@@ -1,7 +1,5 @@
 #include "mmu/tlb.hpp"
 
-#include <utility>
-
 namespace xenolith::mmu {
 
 Tlb::Tlb() {
@@ -10,8 +8,10 @@ Tlb::Tlb() {
 }
 
 void Tlb::clear(unsigned slot_index) {
-    entries_[slot_index] = TlbEntry{};
-    entries_[slot_index].read_tag = entries_[slot_index].write_tag = closed(slot_index);
+    TlbEntry& entry = entries_[slot_index];
+    entry = TlbEntry{};
+    // Page number `slot_index` belongs in this slot; its neighbour does not.
+    entry.read_tag = entry.write_tag = (std::uint64_t{slot_index} ^ 1) * page_size;
 }
 
 void Tlb::note_used(unsigned slot_index) {
@@ -23,10 +23,13 @@ void Tlb::note_used(unsigned slot_index) {
 TlbEntry* Tlb::find(GuestLinear linear, Access access) {
     const std::uint64_t page = linear.page().value;
     TlbEntry& entry = fast(linear.value);
-    if (entry.page == page) return entry.allows(access) ? &entry : nullptr;
+    if (entry.holds(page)) return entry.allows(access) ? &entry : nullptr;
     for (TlbEntry& victim : victims_) {
-        if (victim.page != page) continue;
-        std::swap(victim, entry);
+        if (!victim.holds(page)) continue;
+        // An entry that was flushed is not worth a victim's place.
+        const TlbEntry evicted = entry;
+        entry = victim;
+        victim = evicted.valid() ? evicted : TlbEntry{};
         note_used(slot(linear.value));
         return entry.allows(access) ? &entry : nullptr;
     }
@@ -35,28 +38,26 @@ TlbEntry* Tlb::find(GuestLinear linear, Access access) {
 
 TlbEntry& Tlb::insert(GuestLinear linear, const Translation& translation, Access access) {
     const std::uint64_t page = linear.page().value;
-    const GuestPhysical physical = translation.physical.page();
     TlbEntry& entry = fast(linear.value);
-    std::uint8_t allowed = static_cast<std::uint8_t>(1u << static_cast<unsigned>(access));
+    const auto bit = [](Access kind) { return std::uint64_t{1} << static_cast<unsigned>(kind); };
+    std::uint64_t allowed = bit(access);
     if (access != Access::execute) {
-        allowed |= 1u << static_cast<unsigned>(Access::read);
-        if (translation.write_allowed) allowed |= 1u << static_cast<unsigned>(Access::write);
+        allowed |= bit(Access::read);
+        if (translation.write_allowed) allowed |= bit(Access::write);
     }
-    if (entry.page != page) {
+    if (!entry.holds(page)) {
         // find() ran first, so no victim holds this page with another translation unless its rights were too few.
         for (TlbEntry& victim : victims_)
-            if (victim.page == page) victim = TlbEntry{};
-        if (entry.page != TlbEntry::absent) {
+            if (victim.holds(page)) victim = TlbEntry{};
+        if (entry.valid()) {
             victims_[next_victim_] = entry;
             next_victim_ = (next_victim_ + 1) % victim_count;
         }
     }
     entry = TlbEntry{};
-    entry.page = page;
-    entry.physical = physical;
-    entry.allowed = allowed;
-    entry.global = translation.global;
-    close(entry);
+    entry.read_tag = entry.write_tag = page ^ page_size;
+    entry.word_ = translation.physical.page().value | allowed | TlbEntry::valid_bit |
+                  (translation.global ? TlbEntry::global_bit : 0);
     note_used(slot(linear.value));
     return entry;
 }
@@ -74,7 +75,7 @@ void Tlb::flush() {
 void Tlb::flush_except_global() {
     std::size_t kept = 0;
     for (const std::uint16_t index : used_) {
-        if (entries_[index].global) {
+        if (entries_[index].valid() && entries_[index].global()) {
             used_[kept++] = index;
         } else {
             clear(index);
@@ -83,24 +84,24 @@ void Tlb::flush_except_global() {
     }
     used_.resize(kept);
     for (TlbEntry& victim : victims_)
-        if (!victim.global) victim = TlbEntry{};
+        if (!victim.global()) victim = TlbEntry{};
 }
 
 void Tlb::flush_page(GuestLinear linear) {
     const std::uint64_t page = linear.page().value;
-    if (fast(linear.value).page == page) clear(slot(linear.value));
+    if (fast(linear.value).holds(page)) clear(slot(linear.value));
     for (TlbEntry& victim : victims_)
-        if (victim.page == page) victim = TlbEntry{};
+        if (victim.holds(page)) victim = TlbEntry{};
 }
 
 void Tlb::forget_writable(GuestPhysical page) {
     for_each_used([&](TlbEntry& entry) {
-        if (entry.physical == page) close_writing(entry);
+        if (entry.physical() == page) entry.close_writing();
     });
 }
 
-void Tlb::forget_all_writable() { for_each_used(close_writing); }
+void Tlb::forget_all_writable() { for_each_used([](TlbEntry& entry) { entry.close_writing(); }); }
 
-void Tlb::forget_all_fast_paths() { for_each_used(close); }
+void Tlb::forget_all_fast_paths() { for_each_used([](TlbEntry& entry) { entry.close(); }); }
 
 }  // namespace xenolith::mmu

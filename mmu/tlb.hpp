@@ -3,7 +3,7 @@
 // A tag is the linear page an entry translates, with its low twelve bits clear. For an access of `size` bytes at
 // `linear`, (linear XOR tag) is the offset in the page if the page matches and something large if it does not, so that
 // the one unsigned comparison (linear ^ tag) <= 4096 - size refuses a miss and a page crossing alike. Where there is
-// no fast path the tag is a page that belongs in another slot, so that no address looked up in this one can match.
+// no fast path the tag is the neighbouring page, which belongs in another slot: no address looked up here matches it.
 //
 // The fast tags only say "go straight to host memory". An entry also remembers which kinds of access its translation
 // is good for (`allowed`), because a device page or a page that holds code has a translation and yet no fast path:
@@ -16,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -24,21 +25,58 @@
 
 namespace xenolith::mmu {
 
-struct TlbEntry {
-    static constexpr std::uint64_t absent = 1;  // no page: its low bits are not clear
-
+// Four words, so that a lookup finds its entry by a shift: the translation's page, rights and state share the last.
+class TlbEntry {
+  public:
+    // The two tags and the distance are what the fast path looks at: host address = linear + host_minus_linear.
     std::uint64_t read_tag = 0;
     std::uint64_t write_tag = 0;
-    std::int64_t host_minus_linear = 0;  // host address = linear + this; meaningful where a fast tag matches
-    std::uint64_t page = absent;         // the linear page translated, fast path or not
-    GuestPhysical physical;              // the page it translates to
-    std::uint8_t allowed = 0;            // bit per mmu::Access that needs no walk
-    bool global = false;
+    std::int64_t host_minus_linear = 0;
 
-    bool allows(Access access) const { return (allowed >> static_cast<unsigned>(access) & 1) != 0; }
-    bool reads_fast() const { return read_tag == page; }
-    bool writes_fast() const { return write_tag == page; }
+    bool valid() const { return (word_ & valid_bit) != 0; }
+    bool holds(std::uint64_t linear_page) const { return valid() && page() == linear_page; }
+    std::uint64_t page() const { return reads_fast() ? read_tag : read_tag ^ page_size; }
+    GuestPhysical physical() const { return {word_ & ~page_mask}; }
+    bool allows(Access access) const { return (word_ >> static_cast<unsigned>(access) & 1) != 0; }
+    bool global() const { return (word_ & global_bit) != 0; }
+    bool reads_fast() const { return (word_ & reads_fast_bit) != 0; }
+    bool writes_fast() const { return (word_ & writes_fast_bit) != 0; }
+
+    // Opens the fast path to the host's copy of the page.
+    void open_reading(const std::byte* host_page) {
+        const std::uint64_t linear = page();
+        set_host(host_page, linear);
+        read_tag = linear;
+        word_ |= reads_fast_bit;
+    }
+    void open_writing(const std::byte* host_page) {
+        const std::uint64_t linear = page();
+        set_host(host_page, linear);
+        write_tag = linear;
+        word_ |= writes_fast_bit;
+    }
+    void close_writing() {
+        write_tag = page() ^ page_size;
+        word_ &= ~writes_fast_bit;
+    }
+    void close() {
+        const std::uint64_t linear = page();
+        read_tag = write_tag = linear ^ page_size;
+        word_ &= ~(reads_fast_bit | writes_fast_bit);
+    }
+
+  private:
+    friend class Tlb;
+    static constexpr std::uint64_t global_bit = 1 << 3, valid_bit = 1 << 4, reads_fast_bit = 1 << 5,
+                                   writes_fast_bit = 1 << 6;  // bits 0..2: what mmu::Access needs no walk
+
+    void set_host(const std::byte* host_page, std::uint64_t linear) {
+        host_minus_linear = static_cast<std::int64_t>(reinterpret_cast<std::uint64_t>(host_page) - linear);
+    }
+
+    std::uint64_t word_ = 0;
 };
+static_assert(sizeof(TlbEntry) == 32);
 
 class Tlb {
   public:
@@ -71,16 +109,12 @@ class Tlb {
     void forget_all_fast_paths();
 
   private:
-    // A tag that no address of that slot matches.
-    static constexpr std::uint64_t closed(unsigned slot_index) { return std::uint64_t{slot_index ^ 1} << 12; }
-    static void close_writing(TlbEntry& entry) { entry.write_tag = closed(slot(entry.page)); }
-    static void close(TlbEntry& entry) { entry.read_tag = entry.write_tag = closed(slot(entry.page)); }
     template <class Visit>
     void for_each_used(const Visit& visit) {
         for (const std::uint16_t index : used_)
-            if (entries_[index].page != TlbEntry::absent) visit(entries_[index]);
+            if (entries_[index].valid()) visit(entries_[index]);
         for (TlbEntry& victim : victims_)
-            if (victim.page != TlbEntry::absent) visit(victim);
+            if (victim.valid()) visit(victim);
     }
     void clear(unsigned slot_index);
     void note_used(unsigned slot_index);

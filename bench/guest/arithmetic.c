@@ -54,7 +54,8 @@ uint64_t arithmetic_round(void) {
     enum { powers = 120, divisors = 1500, products = 1500, rotations = 60000 };
     const uint64_t modulus = 0xffffffffffffffc5;  // the largest prime below 2^64
     uint64_t sum = 0;
-    for (uint64_t i = 0; i < powers; ++i) sum = mix(sum, power_modulo(i + 3, modulus - 2 - i * 0x123456789, modulus));
+    for (uint64_t i = 0; i < powers; ++i)
+        sum = mix(sum, power_modulo(i + 3, modulus - 2 - i * 0x123456789, modulus));
     for (uint64_t i = 0; i < divisors; ++i)
         sum = mix(sum, greatest_common_divisor(0x9e3779b97f4a7c15 * (i + 1), 0xc2b2ae3d27d4eb4f * (i + 7)));
     uint64_t number[limbs], factor[limbs], product[2 * limbs];

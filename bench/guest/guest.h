@@ -15,7 +15,8 @@ struct workload {
     void (*prepare)(void);
     // One round: always the same work and the same checksum.
     uint64_t (*round)(void);
-    // What one round does, in the unit a reader would count: events, calls, bytes moved in KiB. 0: no such unit.
+    // What one round does, in the unit a reader would count: events, calls, bytes moved in KiB. 0: no such
+    // unit.
     uint32_t operations;
 };
 
@@ -64,6 +65,8 @@ static inline uint32_t next_random(uint32_t* state) {
     value ^= value << 5;
     return *state = value;
 }
-static inline uint64_t mix(uint64_t checksum, uint64_t value) { return (checksum << 7 | checksum >> 57) ^ value; }
+static inline uint64_t mix(uint64_t checksum, uint64_t value) {
+    return (checksum << 7 | checksum >> 57) ^ value;
+}
 
 #endif

@@ -3,7 +3,8 @@
 
 enum { random_seed = 0x2545f491 };
 
-// --- A linked list in scattered order, reversed and summed -------------------------------------------------------
+// --- A linked list in scattered order, reversed and summed
+// -------------------------------------------------------
 
 struct node {
     struct node* next;
@@ -35,7 +36,8 @@ uint64_t list_round(void) {
     return sum;
 }
 
-// --- Matrix multiplication ---------------------------------------------------------------------------------------
+// --- Matrix multiplication
+// ---------------------------------------------------------------------------------------
 
 uint64_t matrix_round(void) {
     enum { size = 40, passes = 5 };
@@ -66,7 +68,8 @@ uint64_t matrix_round(void) {
     return sum;
 }
 
-// --- A state machine over text -----------------------------------------------------------------------------------
+// --- A state machine over text
+// -----------------------------------------------------------------------------------
 
 enum { text_size = 16384 };
 
@@ -74,7 +77,8 @@ static uint8_t* make_text(void) {
     static const char alphabet[] = "abc xyz 0129 \n\"+-(){};= _t/e";
     uint8_t* const text = (uint8_t*)ARENA_ADDRESS;
     uint32_t random = random_seed;
-    for (unsigned i = 0; i < text_size; ++i) text[i] = (uint8_t)alphabet[next_random(&random) % (sizeof alphabet - 1)];
+    for (unsigned i = 0; i < text_size; ++i)
+        text[i] = (uint8_t)alphabet[next_random(&random) % (sizeof alphabet - 1)];
     return text;
 }
 
@@ -109,7 +113,8 @@ uint64_t automaton_round(void) {
                     }
                     ++other;
                     break;
-                case outside: break;
+                case outside:
+                    break;
             }
             state = outside;
             if ((c >= 'a' && c <= 'z') || c == '_') {
@@ -135,7 +140,8 @@ uint64_t automaton_round(void) {
     return mix(mix(mix(words, numbers), mix(texts, comments)), mix(mix(lines, depth), other));
 }
 
-// --- CRC-32 by table, and FNV-1a ---------------------------------------------------------------------------------
+// --- CRC-32 by table, and FNV-1a
+// ---------------------------------------------------------------------------------
 
 uint64_t checksum_round(void) {
     enum { passes = 9 };
@@ -154,7 +160,8 @@ uint64_t checksum_round(void) {
     return (uint64_t)crc << 32 | hash;
 }
 
-// --- The sieve of Eratosthenes -----------------------------------------------------------------------------------
+// --- The sieve of Eratosthenes
+// -----------------------------------------------------------------------------------
 
 uint64_t sieve_round(void) {
     enum { limit = 200000, passes = 2 };
@@ -171,18 +178,24 @@ uint64_t sieve_round(void) {
     return sum;
 }
 
-// --- A byte-code interpreter -------------------------------------------------------------------------------------
+// --- A byte-code interpreter
+// -------------------------------------------------------------------------------------
 
 uint64_t bytecode_round(void) {
     enum { push, load, store, add, subtract, multiply, and_, shift_right, jump, jump_if_not_zero, stop };
     enum { starts = 600 };
     // Counts, in variable 1, the steps of the Collatz sequence that starts with variable 0.
     static const uint8_t program[] = {
-        load, 0, push, 1, subtract, jump_if_not_zero, 8, stop,    //  0: while n != 1
-        load, 1, push, 1, add,      store,            1,          //  8:   ++steps
-        load, 0, push, 1, and_,     jump_if_not_zero, 29,         // 15:   if n is even
-        load, 0, shift_right, store, 0, jump, 0,                  // 22:     n /= 2
-        load, 0, push, 3, multiply, push, 1, add, store, 0, jump, 0,  // 29:   else n = 3n + 1
+        load, 0,    push,        1,     subtract, jump_if_not_zero,
+        8,    stop,  //  0: while n != 1
+        load, 1,    push,        1,     add,      store,
+        1,  //  8:   ++steps
+        load, 0,    push,        1,     and_,     jump_if_not_zero,
+        29,  // 15:   if n is even
+        load, 0,    shift_right, store, 0,        jump,
+        0,  // 22:     n /= 2
+        load, 0,    push,        3,     multiply, push,
+        1,    add,  store,       0,     jump,     0,  // 29:   else n = 3n + 1
     };
     uint64_t sum = 0;
     for (uint32_t start = 2; start < 2 + starts; ++start) {
@@ -191,17 +204,38 @@ uint64_t bytecode_round(void) {
         unsigned at = 0, depth = 0;
         for (;;) {
             switch (program[at++]) {
-                case push: stack[depth++] = program[at++]; continue;
-                case load: stack[depth++] = variables[program[at++]]; continue;
-                case store: variables[program[at++]] = stack[--depth]; continue;
-                case add: --depth, stack[depth - 1] += stack[depth]; continue;
-                case subtract: --depth, stack[depth - 1] -= stack[depth]; continue;
-                case multiply: --depth, stack[depth - 1] *= stack[depth]; continue;
-                case and_: --depth, stack[depth - 1] &= stack[depth]; continue;
-                case shift_right: stack[depth - 1] >>= 1; continue;
-                case jump: at = program[at]; continue;
-                case jump_if_not_zero: at = stack[--depth] != 0 ? program[at] : at + 1; continue;
-                default: break;
+                case push:
+                    stack[depth++] = program[at++];
+                    continue;
+                case load:
+                    stack[depth++] = variables[program[at++]];
+                    continue;
+                case store:
+                    variables[program[at++]] = stack[--depth];
+                    continue;
+                case add:
+                    --depth, stack[depth - 1] += stack[depth];
+                    continue;
+                case subtract:
+                    --depth, stack[depth - 1] -= stack[depth];
+                    continue;
+                case multiply:
+                    --depth, stack[depth - 1] *= stack[depth];
+                    continue;
+                case and_:
+                    --depth, stack[depth - 1] &= stack[depth];
+                    continue;
+                case shift_right:
+                    stack[depth - 1] >>= 1;
+                    continue;
+                case jump:
+                    at = program[at];
+                    continue;
+                case jump_if_not_zero:
+                    at = stack[--depth] != 0 ? program[at] : at + 1;
+                    continue;
+                default:
+                    break;
             }
             break;
         }

@@ -1,4 +1,5 @@
-// Where the benchmark guest keeps things in physical memory. Read by its assembler files, C files and linker scripts.
+// Where the benchmark guest keeps things in physical memory. Read by its assembler files, C files and linker
+// scripts.
 #ifndef XENOLITH_BENCH_GUEST_LAYOUT_H
 #define XENOLITH_BENCH_GUEST_LAYOUT_H
 
@@ -8,8 +9,9 @@
 #define PROGRAM64_ADDRESS 0x8000
 #define PROGRAM32_ADDRESS 0x20000
 
-// Paging structures (Intel SDM vol. 3A, 4.5). The first GiB maps onto itself in 2 MiB pages. At 1 GiB stands the
-// window, 512 pages of 4 KiB each, which the paging workloads change; the second root has a window of its own.
+// Paging structures (Intel SDM vol. 3A, 4.5). The first GiB maps onto itself in 2 MiB pages. At 1 GiB stands
+// the window, 512 pages of 4 KiB each, which the paging workloads change; the second root has a window of its
+// own.
 #define PML4_ADDRESS 0x100000
 #define PDPT_ADDRESS 0x101000
 #define IDENTITY_DIRECTORY_ADDRESS 0x102000

@@ -23,11 +23,26 @@ void print(const char* text) {
 
 void print_decimal(uint64_t number) {
     // By subtraction: a 32-bit program has no 64-bit division without a library.
-    static const uint64_t powers[] = {
-        10000000000000000000u, 1000000000000000000, 100000000000000000, 10000000000000000, 1000000000000000,
-        100000000000000,       10000000000000,      1000000000000,      100000000000,      10000000000,
-        1000000000,            100000000,           10000000,           1000000,           100000,
-        10000,                 1000,                100,                10,                1};
+    static const uint64_t powers[] = {10000000000000000000u,
+                                      1000000000000000000,
+                                      100000000000000000,
+                                      10000000000000000,
+                                      1000000000000000,
+                                      100000000000000,
+                                      10000000000000,
+                                      1000000000000,
+                                      100000000000,
+                                      10000000000,
+                                      1000000000,
+                                      100000000,
+                                      10000000,
+                                      1000000,
+                                      100000,
+                                      10000,
+                                      1000,
+                                      100,
+                                      10,
+                                      1};
     int started = 0;
     for (unsigned place = 0; place < sizeof powers / sizeof *powers; ++place) {
         uint8_t digit = 0;
@@ -41,12 +56,13 @@ void print_decimal(uint64_t number) {
 }
 
 void print_hexadecimal(uint64_t number) {
-    for (int shift = 60; shift >= 0; shift -= 4) print_byte((uint8_t) "0123456789abcdef"[number >> shift & 0xf]);
+    for (int shift = 60; shift >= 0; shift -= 4)
+        print_byte((uint8_t) "0123456789abcdef"[number >> shift & 0xf]);
 }
 
 // Each peer has its own way of being told; the others ignore the writes.
 void end_run(void) {
-    out8(0xf4, 0);                                                     // a debug-exit port
+    out8(0xf4, 0);                                                                    // a debug-exit port
     for (const char* text = "Shutdown"; *text; ++text) out8(0x8900, (uint8_t)*text);  // Bochs
     for (;;) __asm__ volatile("cli; hlt");
 }

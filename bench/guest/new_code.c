@@ -1,5 +1,5 @@
-// Code that is new each time it runs: copied and then run once, patched and then called, and a loop beside the data it
-// writes. What the processor does with it: Intel SDM vol. 3A, 11.6 (self-modifying code).
+// Code that is new each time it runs: copied and then run once, patched and then called, and a loop beside
+// the data it writes. What the processor does with it: Intel SDM vol. 3A, 11.6 (self-modifying code).
 #include "new_code.h"
 
 #include "guest.h"
@@ -34,20 +34,22 @@ static uint8_t* append(uint8_t* at, const uint8_t* bytes, unsigned size) {
 }
 
 void prepare_new_code(void) {
-    static const uint8_t move_argument[] = {0x48, 0x89, 0xf8};                      // mov rax, rdi
-    static const uint8_t return_constant[] = {0xb8, 0, 0, 0, 0, 0x48, 0x01, 0xf8};  // mov eax, imm32; add rax, rdi
-    static const uint8_t loop[] = {0x31, 0xc0,              // xor eax, eax
-                                   0x48, 0x89, 0x07,        // 1: mov [rdi], rax
-                                   0x48, 0x03, 0x07,        // add rax, [rdi]
-                                   0x48, 0x01, 0xf0,        // add rax, rsi
-                                   0xff, 0xce,              // dec esi
-                                   0x75, 0xf3,              // jnz 1b
-                                   0xc3};                   // ret
+    static const uint8_t move_argument[] = {0x48, 0x89, 0xf8};  // mov rax, rdi
+    static const uint8_t return_constant[] = {0xb8, 0,    0,    0,
+                                              0,    0x48, 0x01, 0xf8};  // mov eax, imm32; add rax, rdi
+    static const uint8_t loop[] = {0x31, 0xc0,                          // xor eax, eax
+                                   0x48, 0x89, 0x07,                    // 1: mov [rdi], rax
+                                   0x48, 0x03, 0x07,                    // add rax, [rdi]
+                                   0x48, 0x01, 0xf0,                    // add rax, rsi
+                                   0xff, 0xce,                          // dec esi
+                                   0x75, 0xf3,                          // jnz 1b
+                                   0xc3};                               // ret
     uint32_t random = 0x2468ace1;
     for (unsigned number = 0; number < cold_functions; ++number) {
         uint8_t* at = append(original + number * function_bytes, move_argument, sizeof move_argument);
         for (unsigned i = 0; i < instructions_per_function - 2; ++i) {
-            const struct piece* const piece = &pieces[next_random(&random) % (sizeof pieces / sizeof *pieces)];
+            const struct piece* const piece =
+                &pieces[next_random(&random) % (sizeof pieces / sizeof *pieces)];
             at = append(at, piece->bytes, piece->size);
         }
         *at = 0xc3;

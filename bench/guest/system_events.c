@@ -5,7 +5,12 @@
 
 enum { present = 1, writable = 2, user = 4 };
 enum { page_fault_vector = 14, interrupt_vector = 0x40 };
-enum { msr_star = 0xc0000081, msr_lstar = 0xc0000082, msr_sfmask = 0xc0000084, msr_kernel_gs_base = 0xc0000102 };
+enum {
+    msr_star = 0xc0000081,
+    msr_lstar = 0xc0000082,
+    msr_sfmask = 0xc0000084,
+    msr_kernel_gs_base = 0xc0000102
+};
 
 // start64.S
 extern volatile uint32_t interrupt_count;
@@ -22,9 +27,7 @@ static void write_msr(uint32_t index, uint64_t value) {
     __asm__ volatile("wrmsr" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 static void write_cr3(uint64_t value) { __asm__ volatile("movq %0, %%cr3" : : "r"(value) : "memory"); }
-static void invalidate_page(uint64_t linear) {
-    __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory");
-}
+static void invalidate_page(uint64_t linear) { __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory"); }
 static volatile uint64_t* window_page(unsigned number) {
     return (volatile uint64_t*)(WINDOW_LINEAR + (uint64_t)number * 4096);
 }
@@ -35,7 +38,8 @@ void report_exception(void) { fail("an exception that no workload raises"); }
 static void set_gate(unsigned vector, void (*handler)(void)) {
     uint64_t* const gate = (uint64_t*)IDT_ADDRESS + (uint64_t)vector * 2;
     const uint64_t address = (uint64_t)handler;
-    gate[0] = (address & 0xffff) | CODE64_SELECTOR << 16 | (uint64_t)0x8e00 << 32 | (address & 0xffff0000) << 32;
+    gate[0] =
+        (address & 0xffff) | CODE64_SELECTOR << 16 | (uint64_t)0x8e00 << 32 | (address & 0xffff0000) << 32;
     gate[1] = address >> 32;
 }
 
@@ -75,7 +79,8 @@ uint64_t switch_address_space_round(void) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < address_space_switches; ++i) {
         write_cr3(i & 1 ? PML4_ADDRESS : SECOND_PML4_ADDRESS);
-        for (unsigned page = 0; page < pages_touched; ++page) sum += *window_page((i + page * 7) % window_pages);
+        for (unsigned page = 0; page < pages_touched; ++page)
+            sum += *window_page((i + page * 7) % window_pages);
     }
     write_cr3(PML4_ADDRESS);
     return sum;

@@ -18,7 +18,7 @@ void check_io_permission(Processor& processor, std::uint16_t port, unsigned widt
     // TSS.
     const std::uint32_t at = map + port / 8u;
     if (at + 1 > task.limit) refuse();
-    const unsigned bits = processor.load_system<std::uint16_t>(task.base + at) >> (port & 7);
+    const unsigned bits = unsigned{processor.load_system<std::uint16_t>(task.base + at)} >> (port & 7);
     if ((bits & ((1u << width) - 1)) != 0) refuse();
 }
 

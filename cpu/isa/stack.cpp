@@ -59,11 +59,18 @@ struct Push {
     static void r(Processor& p, const Instruction& i) { p.push<T>(p.get<T>(i.registers[0])); }
     static void m(Processor& p, const Instruction& i) { p.push<T>(p.load<T>(i)); }
     static void i(Processor& p, const Instruction& i) { p.push<T>(static_cast<T>(i.immediate)); }
-    // Of a 32-bit push the manual allows either a zero-extended selector or a 16-bit store into the four
-    // bytes.
+    // A 32-bit push of a selector writes only 16 bits of the four bytes on Intel's CPUs (SDM), all of them on
+    // AMD's.
     template <SegmentName Segment>
     static void segment(Processor& p, const Instruction&) {
-        p.push<T>(p.state.segment(Segment).selector);
+        const std::uint16_t selector = p.state.segment(Segment).selector;
+        if (sizeof(T) == 4 && p.model.vendor() == Vendor::intel) {
+            const std::uint64_t top = (p.stack_pointer() - sizeof(T)) & p.stack_mask();
+            p.store<std::uint16_t>(SegmentName::ss, top, selector);
+            p.set_stack_pointer(top);
+        } else {
+            p.push<T>(selector);
+        }
     }
 };
 

@@ -41,9 +41,9 @@ class Guest {
   public:
     static constexpr std::uint64_t code = 0x8000;
 
-    explicit Guest(const CpuState& state)
-        : decoder_(model_with_everything(), *find_timing("modern")),
-          processor(memory, ports, model_with_everything(), *find_timing("modern"), 0) {
+    explicit Guest(const CpuState& state, Vendor vendor = Vendor::intel)
+        : decoder_(model_with_everything(vendor), *find_timing("modern")),
+          processor(memory, ports, model_with_everything(vendor), *find_timing("modern"), 0) {
         bytes = memory.add_ram({0}, 1 << 20, "memory").host;
         processor.load_state(state);
     }
@@ -225,6 +225,30 @@ TEST(Stack, PushAllBeyondTheLimitChangesNothing) {
     guest.reg(rsp) = 0x2008;
     EXPECT_EQ(guest.execute({0x60}), Vector::stack_fault);
     EXPECT_EQ(guest.reg(rsp), 0x2008u);
+}
+
+TEST(Stack, PushOfASelectorWritesTwoOrFourBytesByVendor) {
+    for (const Vendor vendor : {Vendor::intel, Vendor::amd}) {
+        Guest guest(protected_mode(0), vendor);
+        guest.reg(rsp) = 0x2000;
+        guest.poke<std::uint32_t>(0x1ffc, 0xaaaaaaaa);
+        EXPECT_EQ(guest.execute({0x06}), std::nullopt);
+        EXPECT_EQ(guest.reg(rsp), 0x1ffcu);
+        EXPECT_EQ(guest.peek<std::uint32_t>(0x1ffc), vendor == Vendor::intel ? 0xaaaa0010u : 0x00000010u);
+    }
+}
+
+TEST(RepeatedString, FlagsOfAComparisonThatFaultsDifferByVendor) {
+    for (const Vendor vendor : {Vendor::intel, Vendor::amd}) {
+        CpuState state = protected_mode(0);
+        state.segment(SegmentName::es).limit = 0xffff;
+        Guest guest(state, vendor);
+        guest.reg(rcx) = 4;
+        guest.reg(rdi) = 0xffff;
+        EXPECT_EQ(guest.execute({0xf3, 0xae}), Vector::general_protection);
+        EXPECT_EQ(guest.reg(rcx), 3u);
+        EXPECT_EQ(guest.processor.flags.zf(), vendor == Vendor::amd);
+    }
 }
 
 TEST(Stack, PopIntoMemoryFaultsWithTheStackPointerUnmoved) {

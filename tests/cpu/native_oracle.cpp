@@ -32,7 +32,75 @@ struct Exchange {
     std::uint32_t entry_32;
     std::uint16_t entry_32_selector;
     std::uint64_t small_stack[32];
+    std::uint32_t host_mxcsr;
+    alignas(64) std::byte extended_in[832];  // XSAVE images of x87, SSE and AVX in the standard format
+    alignas(64) std::byte extended_out[832];
 };
+
+// --- Images (SDM vol. 1, 13.4)
+
+template <class T>
+T take(const std::byte* image, std::size_t at) {
+    T value;
+    std::memcpy(&value, image + at, sizeof(T));
+    return value;
+}
+template <class T>
+void put(std::byte* image, std::size_t at, T value) {
+    std::memcpy(image + at, &value, sizeof(T));
+}
+
+// `wide`: the pointers are 64-bit offsets, else 32-bit offsets with selectors.
+void put_image(std::byte* image, const cpu::FloatingPointState& state, bool wide) {
+    std::memset(image, 0, 832);
+    unsigned in_use = 0;
+    for (unsigned n = 0; n < 8; ++n) in_use |= (state.tag >> n * 2 & 3) != 3 ? 1u << n : 0;
+    put(image, 0, state.control);
+    put(image, 2, state.status);
+    put(image, 4, static_cast<std::uint8_t>(in_use));
+    put(image, 6, state.opcode);
+    put(image, 8, state.instruction_pointer);
+    put(image, 16, state.data_pointer);
+    if (!wide) {
+        put(image, 12, std::uint32_t{state.instruction_selector});
+        put(image, 20, std::uint32_t{state.data_selector});
+    }
+    put(image, 24, state.mxcsr);
+    for (unsigned n = 0; n < 8; ++n) {
+        const cpu::X87Register& value = state.registers[((state.status >> 11) + n) & 7];
+        put(image, 32 + n * 16, value.significand);
+        put(image, 40 + n * 16, value.sign_exponent);
+    }
+    for (unsigned n = 0; n < 16; ++n) {
+        std::memcpy(image + 160 + n * 16, state.vector[n].data(), 16);
+        std::memcpy(image + 576 + n * 16, state.vector[n].data() + 2, 16);
+    }
+    put(image, 512, std::uint64_t{7});
+}
+
+void take_image(const std::byte* image, cpu::FloatingPointState& state, bool wide, unsigned vectors) {
+    state.control = take<std::uint16_t>(image, 0);
+    state.status = take<std::uint16_t>(image, 2);
+    const auto in_use = take<std::uint8_t>(image, 4);
+    state.tag = 0;
+    for (unsigned n = 0; n < 8; ++n)
+        if ((in_use >> n & 1) == 0) state.tag |= static_cast<std::uint16_t>(3 << n * 2);
+    state.opcode = take<std::uint16_t>(image, 6);
+    state.instruction_pointer = wide ? take<std::uint64_t>(image, 8) : take<std::uint32_t>(image, 8);
+    state.data_pointer = wide ? take<std::uint64_t>(image, 16) : take<std::uint32_t>(image, 16);
+    state.instruction_selector = wide ? std::uint16_t{0} : take<std::uint16_t>(image, 12);
+    state.data_selector = wide ? std::uint16_t{0} : take<std::uint16_t>(image, 20);
+    state.mxcsr = take<std::uint32_t>(image, 24);
+    for (unsigned n = 0; n < 8; ++n) {
+        cpu::X87Register& value = state.registers[((state.status >> 11) + n) & 7];
+        value.significand = take<std::uint64_t>(image, 32 + n * 16);
+        value.sign_exponent = take<std::uint16_t>(image, 40 + n * 16);
+    }
+    for (unsigned n = 0; n < vectors; ++n) {
+        std::memcpy(state.vector[n].data(), image + 160 + n * 16, 16);
+        std::memcpy(state.vector[n].data() + 2, image + 576 + n * 16, 16);
+    }
+}
 
 // Writes machine code that will run at `base`, with the exchange area one page behind.
 class Emitter {
@@ -75,6 +143,7 @@ class Emitter {
 
 struct NativeOracle::Pages {
     NativeMode mode = NativeMode::bits64;
+    NativeUnits units = NativeUnits::general;
     std::byte* low = nullptr;         // code page, exchange page, guard, memory, guard
     std::byte* code_write = nullptr;  // the code page's writable view
     std::size_t slot_end = 0;         // instructions end here
@@ -87,6 +156,7 @@ struct NativeOracle::Pages {
     std::array<struct sigaction, 5> old_actions{};
 
     static constexpr std::array signals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    static_assert(sizeof(Exchange) <= page);
     static constexpr std::size_t memory_offset = 3 * page, total = memory_offset + memory_size + page;
     // The handler gets no argument of ours.
     static thread_local Pages* running;
@@ -116,7 +186,17 @@ struct NativeOracle::Pages {
         return mapped;
     }
 
+    // XSAVE or XRSTOR of all components, by the register field of its opcode; in 64-bit code with REX.W.
+    void move_extended(Emitter& e, unsigned reg_field, std::size_t offset) const {
+        e.bytes({0xb8, 7, 0, 0, 0, 0x31, 0xd2});  // MOV EAX, 7; XOR EDX, EDX
+        if (mode == NativeMode::bits64) e.bytes({0x48});
+        e.bytes({0x0f, 0xae});
+        e.exchange_operand(reg_field, offset);
+    }
+
     void write_program() {
+        const bool all = units == NativeUnits::all;
+        constexpr unsigned xsave = 4, xrstor = 5, ldmxcsr = 2, stmxcsr = 3;
         Emitter e(base());
         const bool is_32 = mode == NativeMode::bits32;
         const unsigned count = is_32 ? 8 : 16;
@@ -124,6 +204,10 @@ struct NativeOracle::Pages {
         e.bytes(
             {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
         e.store(sp, offsetof(Exchange, host_stack));
+        if (all) {
+            e.bytes({0x0f, 0xae});
+            e.exchange_operand(stmxcsr, offsetof(Exchange, host_mxcsr));
+        }
         if (is_32) {
             e.bytes({0x8c, 0xd8});  // MOV EAX, DS
             e.store(0, offsetof(Exchange, host_ds));
@@ -140,6 +224,7 @@ struct NativeOracle::Pages {
             e.bytes({0xbc});  // MOV ESP, the small stack
             e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
         }
+        if (all) move_extended(e, xrstor, offsetof(Exchange, extended_in));
         e.bytes({0xff});  // PUSH in_flags
         e.exchange_operand(6, offsetof(Exchange, in_flags));
         e.bytes({0x9d});  // POPF
@@ -157,6 +242,7 @@ struct NativeOracle::Pages {
         }
         e.bytes({0x9c, 0x8f});  // PUSHF, POP out_flags
         e.exchange_operand(0, offsetof(Exchange, out_flags));
+        if (all) move_extended(e, xsave, offsetof(Exchange, extended_out));
         if (is_32) {
             e.bytes({0xea});  // JMP FAR to the next byte, in 64-bit code again
             e.doubleword(e.here() + 6);
@@ -165,6 +251,10 @@ struct NativeOracle::Pages {
         }
         recovery = e.code().size();
         e.load(sp, offsetof(Exchange, host_stack));
+        if (all) {
+            e.bytes({0xdb, 0xe3, 0xc5, 0xf8, 0x77, 0x0f, 0xae});  // FNINIT; VZEROUPPER; LDMXCSR
+            e.exchange_operand(ldmxcsr, offsetof(Exchange, host_mxcsr));
+        }
         if (is_32) {
             e.load(0, offsetof(Exchange, host_ds));
             e.bytes({0x8e, 0xd8});
@@ -193,6 +283,8 @@ struct NativeOracle::Pages {
                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
         for (unsigned n = 0; n < 16; ++n)
             self->fault_registers.general[n] = static_cast<std::uint64_t>(registers[order[n]]);
+        if (self->units == NativeUnits::all && context.uc_mcontext.fpregs != nullptr)
+            std::memcpy(self->exchange().extended_out, context.uc_mcontext.fpregs, 832);
         constexpr std::uint64_t resume_flag = 1u << 16;
         self->fault_registers.rflags = static_cast<std::uint64_t>(registers[REG_EFL]) & ~resume_flag;
         registers[REG_RIP] = static_cast<greg_t>(self->base() + self->recovery);
@@ -220,16 +312,19 @@ struct NativeOracle::Pages {
 
 thread_local NativeOracle::Pages* NativeOracle::Pages::running = nullptr;
 
-std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode) {
+std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode, NativeUnits units) {
+    if (units == NativeUnits::all && __builtin_cpu_supports("avx") == 0) return nullptr;
     auto pages = std::make_unique<Pages>();
     pages->mode = mode;
+    pages->units = units;
     if (!pages->map()) return nullptr;
     pages->write_program();
     std::unique_ptr<NativeOracle> oracle(new NativeOracle(std::move(pages)));
     // A NOP that comes back shows that the mode is there.
     const std::array probe{std::byte{nop}};
     oracle->set_instruction(probe);
-    if (oracle->run({}).fault) return nullptr;
+    cpu::FloatingPointState floating_point;
+    if (oracle->run({}, floating_point).fault) return nullptr;
     return oracle;
 }
 
@@ -273,6 +368,18 @@ NativeOutcome NativeOracle::run(const NativeRegisters& registers) {
     } else {
         std::ranges::copy(exchange.out, outcome.registers.general.begin());
         outcome.registers.rflags = exchange.out_flags;
+    }
+    return outcome;
+}
+
+NativeOutcome NativeOracle::run(const NativeRegisters& registers, cpu::FloatingPointState& floating_point) {
+    Exchange& exchange = pages_->exchange();
+    const bool is_64 = pages_->mode == NativeMode::bits64;
+    put_image(exchange.extended_in, floating_point, is_64);
+    const NativeOutcome outcome = run(registers);
+    if (pages_->units == NativeUnits::all) {
+        // The kernel saves what the signal handler is given, in the 64-bit form.
+        take_image(exchange.extended_out, floating_point, is_64 || outcome.fault, is_64 ? 16 : 8);
     }
     return outcome;
 }

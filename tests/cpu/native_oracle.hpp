@@ -15,6 +15,8 @@
 #include <optional>
 #include <span>
 
+#include "cpu/state/cpu_state.hpp"
+
 namespace xenolith::test {
 
 struct NativeRegisters {
@@ -38,12 +40,16 @@ struct NativeOutcome {
 
 enum class NativeMode : std::uint8_t { bits64, bits32 };
 
+// Which registers the program loads and stores: x87, MMX and vector registers cost time.
+enum class NativeUnits : std::uint8_t { general, all };
+
 class NativeOracle {
   public:
     static constexpr std::size_t memory_size = 4 * 4096;
 
-    // Null where the host cannot: not x86-64, or no compatibility mode.
-    static std::unique_ptr<NativeOracle> create(NativeMode mode);
+    // Null where the host cannot: not x86-64, or no compatibility mode, or no AVX where all units are asked
+    // for.
+    static std::unique_ptr<NativeOracle> create(NativeMode mode, NativeUnits units = NativeUnits::general);
     ~NativeOracle();
     NativeOracle(const NativeOracle&) = delete;
     NativeOracle& operator=(const NativeOracle&) = delete;
@@ -55,6 +61,9 @@ class NativeOracle {
     // The instruction that run() executes: 1 to 15 bytes, not a control transfer, nothing privileged.
     void set_instruction(std::span<const std::byte> bytes);
     NativeOutcome run(const NativeRegisters& registers);
+    // The same with x87, MMX and vector registers, both ways; for an oracle of all units. Tags come back as
+    // valid or empty only. In 64-bit mode, and after a fault, the selectors of the x87 pointers are zero.
+    NativeOutcome run(const NativeRegisters& registers, cpu::FloatingPointState& floating_point);
 
   private:
     struct Pages;

@@ -39,20 +39,27 @@ class EmptyWorld : public cpu::Environment {
     std::uint8_t acknowledge_interrupt(const cpu::Moment&) override { return 0; }
 };
 
-// Every feature there is, so that every row decodes; where vendors differ, as the host does.
-inline const cpu::CpuModel& model_with_everything() {
-    static const cpu::CpuModel model("everything", "",
-                                     __builtin_cpu_is("amd") != 0 ? cpu::Vendor::amd : cpu::Vendor::intel,
-                                     0x306a9, 46, 0xd, std::bitset<128>().set());
-    return model;
+// Every feature there is, so that every row decodes.
+inline const cpu::CpuModel& model_with_everything(cpu::Vendor vendor) {
+    constexpr std::uint32_t signature = 0x306a9, highest_leaf = 0xd;
+    static const cpu::CpuModel models[] = {
+        {"everything", "", cpu::Vendor::intel, signature, 46, highest_leaf, std::bitset<128>().set()},
+        {"everything", "", cpu::Vendor::amd, signature, 46, highest_leaf, std::bitset<128>().set()},
+    };
+    return models[vendor == cpu::Vendor::amd ? 1 : 0];
+}
+
+// Where vendors differ, as the host does.
+inline const cpu::CpuModel& model_like_the_host() {
+    return model_with_everything(__builtin_cpu_is("amd") != 0 ? cpu::Vendor::amd : cpu::Vendor::intel);
 }
 
 class RowBench {
   public:
     // Maps `memory_address`, page-aligned and below 4 GiB, for user reads and writes, and nothing around it.
     RowBench(NativeMode mode, std::uint64_t memory_address)
-        : decoder_(model_with_everything(), *cpu::find_timing("modern")),
-          processor_(guest_, world_, model_with_everything(), *cpu::find_timing("modern"), 0) {
+        : decoder_(model_like_the_host(), *cpu::find_timing("modern")),
+          processor_(guest_, world_, model_like_the_host(), *cpu::find_timing("modern"), 0) {
         guest_.add_ram({0}, table_end, "page tables");
         memory_ = guest_.add_ram({operands}, NativeOracle::memory_size, "operands").host;
         for (std::uint64_t done = 0; done < NativeOracle::memory_size; done += mmu::page_size)

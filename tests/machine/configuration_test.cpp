@@ -1,4 +1,5 @@
-// Configurations that are refused, changed while the guest runs, and blobs that change: what the guest's writes then do.
+// Configurations that are refused, changed while the guest runs, and blobs that change: what the guest's
+// writes then do.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -78,7 +79,8 @@ TEST_P(Configuration, OfInterceptHcallTakesNoBlobs) {
             xen::HvmConfig config{.flags = xen::hvm_config_flag::intercept_hcall, .msr = other_msr};
             row.set(config);
             ASSERT_EQ(scenario.trap().configure(config), xen::error_number::einval);
-            EXPECT_TRUE(write_once(scenario, Scenario::msr, target).finished());  // the old one is still in force
+            EXPECT_TRUE(
+                write_once(scenario, Scenario::msr, target).finished());  // the old one is still in force
             EXPECT_EQ(scenario.byte(layout::target + 1), scenario.mark(0));
             EXPECT_TRUE(write_once(scenario, other_msr, target).trap);
         }
@@ -92,8 +94,8 @@ struct IndexRow {
 
 TEST_P(Configuration, HasAnIndexInTheSyntheticRangeInTheNewestProfile) {
     constexpr IndexRow rows[] = {
-        {1, false},          {0x3fffffff, false}, {0x40000000, true},  {0x40000001, true},
-        {0x4fffffff, true},  {0x50000000, false}, {0xc0000082, false}, {0xffffffff, false},
+        {1, false},         {0x3fffffff, false}, {0x40000000, true},  {0x40000001, true},
+        {0x4fffffff, true}, {0x50000000, false}, {0xc0000082, false}, {0xffffffff, false},
     };
     for (const xen::Profile& profile : xen::profiles()) {
         for (const IndexRow& row : rows) {
@@ -157,7 +159,10 @@ TEST_P(Configuration, BlobChangesBetweenTwoWrites) {
                 Scenario::blob_address(scenario.blob_width()) + 0x10, changed));
         });
         GuestCode program = scenario.code();
-        program.write_msr(Scenario::msr, target).out_al(debug_port).write_msr(Scenario::msr, target + 0x1000).hlt();
+        program.write_msr(Scenario::msr, target)
+            .out_al(debug_port)
+            .write_msr(Scenario::msr, target + 0x1000)
+            .hlt();
         ASSERT_TRUE(scenario.run(program).finished());
         EXPECT_EQ(scenario.byte(layout::target + 0x10), scenario.mark(0));
         EXPECT_EQ(scenario.byte(layout::target + 0x1010), 0xaa);
@@ -187,7 +192,8 @@ TEST_P(Configuration, FailedRunCompletesOnceTheBlobIsThere) {
         EXPECT_THAT(scenario.changed_pages(), IsEmpty());
 
         for (const unsigned width : {32u, 64u}) {
-            scenario.machine().blob_memory().map(Scenario::blob_address(width), Scenario::marked_blob(width, 2));
+            scenario.machine().blob_memory().map(Scenario::blob_address(width),
+                                                 Scenario::marked_blob(width, 2));
         }
         const Ending third = scenario.run_on();
         ASSERT_TRUE(third.finished()) << third.result.reason;

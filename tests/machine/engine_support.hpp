@@ -1,5 +1,5 @@
-// Which engine can run which test. Every test body is the same for all engines; one that cannot run a case says so here,
-// and the test is then skipped by name, with the reason printed: never a silent pass.
+// Which engine can run which test. Every test body is the same for all engines; one that cannot run a case
+// says so here, and the test is then skipped by name, with the reason printed: never a silent pass.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Descriptors and gates: Intel SDM vol. 3A, 3.4.5, 6.11 and 6.14.1; task-state segments: 7.2.1 and 7.7; paging: 4.3 to
-// 4.5; virtual-8086 segments: 20.3.1.1.
+// Descriptors and gates: Intel SDM vol. 3A, 3.4.5, 6.11 and 6.14.1; task-state segments: 7.2.1 and 7.7;
+// paging: 4.3 to 4.5; virtual-8086 segments: 20.3.1.1.
 #include "guest_mode.hpp"
 
 #include <cstring>
@@ -20,8 +20,9 @@ constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30;
 constexpr unsigned vectors = 32;
 
 namespace selector {
-constexpr std::uint16_t code32 = 0x08, data32 = 0x10, code64 = 0x18, code16 = 0x20, data16 = 0x28, user_code32 = 0x33,
-                        user_data = 0x3b, user_code64 = 0x43, task32 = 0x48, high_code16 = 0x50, task64 = 0x58;
+constexpr std::uint16_t code32 = 0x08, data32 = 0x10, code64 = 0x18, code16 = 0x20, data16 = 0x28,
+                        user_code32 = 0x33, user_data = 0x3b, user_code64 = 0x43, task32 = 0x48,
+                        high_code16 = 0x50, task64 = 0x58;
 constexpr std::uint16_t table_limit = 0x67;
 }  // namespace selector
 
@@ -78,11 +79,16 @@ SegmentRegister task(std::uint16_t selector, mmu::GuestPhysical base) {
 
 void write_descriptors(mmu::GuestMemory& memory) {
     const SegmentRegister all[] = {
-        cpu::flat_code_segment(selector::code32, 32),         cpu::flat_data_segment(selector::data32),
-        cpu::flat_code_segment(selector::code64, 64),         cpu::flat_code_segment(selector::code16, 16),
-        data16(),                                             cpu::flat_code_segment(selector::user_code32, 32, 3),
-        cpu::flat_data_segment(selector::user_data, 3),       cpu::flat_code_segment(selector::user_code64, 64, 3),
-        task(selector::task32, layout::task32),               high_code16(),
+        cpu::flat_code_segment(selector::code32, 32),
+        cpu::flat_data_segment(selector::data32),
+        cpu::flat_code_segment(selector::code64, 64),
+        cpu::flat_code_segment(selector::code16, 16),
+        data16(),
+        cpu::flat_code_segment(selector::user_code32, 32, 3),
+        cpu::flat_data_segment(selector::user_data, 3),
+        cpu::flat_code_segment(selector::user_code64, 64, 3),
+        task(selector::task32, layout::task32),
+        high_code16(),
         task(selector::task64, layout::task64),
     };
     for (const SegmentRegister& segment : all) {
@@ -100,7 +106,8 @@ void write_page_tables(mmu::GuestMemory& memory) {
     // Present, writable, user, accessed; pages also dirty. Of the pointers of PAE only the first may be set.
     constexpr std::uint64_t table = 0x27, page = 0x67, pae_pointer = 0x1;
     using namespace tables;
-    const auto each_gibibyte = [&](mmu::GuestPhysical low, mmu::GuestPhysical high, std::uint64_t entry, unsigned size) {
+    const auto each_gibibyte = [&](mmu::GuestPhysical low, mmu::GuestPhysical high, std::uint64_t entry,
+                                   unsigned size) {
         put(memory, low, entry, size);
         put(memory, high, entry, size);
     };
@@ -113,10 +120,12 @@ void write_page_tables(mmu::GuestMemory& memory) {
     each_gibibyte(pointers64, pointers64 + 8, directory_pae.value | table, 8);
 }
 
-bool pushes_error_code(unsigned vector) { return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17; }
+bool pushes_error_code(unsigned vector) {
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
 
-// A handler pushes what the CPU did not (a zero for the error code, the vector), then every register, and halts.
-// read_trap finds all of it on the stack.
+// A handler pushes what the CPU did not (a zero for the error code, the vector), then every register, and
+// halts. read_trap finds all of it on the stack.
 GuestCode handler(unsigned width, std::uint64_t at, unsigned vector) {
     GuestCode code(width, at);
     if (width != 16 && !pushes_error_code(vector)) code.bytes({0x6a, 0});  // push 0
@@ -144,7 +153,8 @@ void write_handlers(mmu::GuestMemory& memory) {
         write(64, at64, vector);
         put(memory, layout::vectors + vector * 4, at16.value, 4);
         put(memory, layout::gates32 + vector * 8, at32.value | selector::code32 << 16 | interrupt_gate << 32);
-        put(memory, layout::gates64 + vector * 16, at64.value | selector::code64 << 16 | interrupt_gate << 32);
+        put(memory, layout::gates64 + vector * 16,
+            at64.value | selector::code64 << 16 | interrupt_gate << 32);
     }
 }
 
@@ -155,12 +165,18 @@ bool uses_upper_mapping(GuestMode mode) {
 
 SegmentRegister code_segment(GuestMode mode) {
     switch (mode) {
-        case GuestMode::protected16: return cpu::flat_code_segment(selector::code16, 16);
-        case GuestMode::compatibility16: return high_code16();
-        case GuestMode::long64: return cpu::flat_code_segment(selector::code64, 64);
-        case GuestMode::user64: return cpu::flat_code_segment(selector::user_code64, 64, 3);
-        case GuestMode::user32: return cpu::flat_code_segment(selector::user_code32, 32, 3);
-        default: return cpu::flat_code_segment(selector::code32, 32);
+        case GuestMode::protected16:
+            return cpu::flat_code_segment(selector::code16, 16);
+        case GuestMode::compatibility16:
+            return high_code16();
+        case GuestMode::long64:
+            return cpu::flat_code_segment(selector::code64, 64);
+        case GuestMode::user64:
+            return cpu::flat_code_segment(selector::user_code64, 64, 3);
+        case GuestMode::user32:
+            return cpu::flat_code_segment(selector::user_code32, 32, 3);
+        default:
+            return cpu::flat_code_segment(selector::code32, 32);
     }
 }
 
@@ -225,16 +241,19 @@ unsigned code_width(GuestMode mode) {
         case GuestMode::real:
         case GuestMode::vm86:
         case GuestMode::protected16:
-        case GuestMode::compatibility16: return 16;
+        case GuestMode::compatibility16:
+            return 16;
         case GuestMode::long64:
-        case GuestMode::user64: return 64;
-        default: return 32;
+        case GuestMode::user64:
+            return 64;
+        default:
+            return 32;
     }
 }
 
 bool long_mode_active(GuestMode mode) {
-    return mode == GuestMode::long64 || mode == GuestMode::compatibility32 || mode == GuestMode::compatibility16 ||
-           mode == GuestMode::user64;
+    return mode == GuestMode::long64 || mode == GuestMode::compatibility32 ||
+           mode == GuestMode::compatibility16 || mode == GuestMode::user64;
 }
 
 bool is_privileged(GuestMode mode) {
@@ -243,14 +262,20 @@ bool is_privileged(GuestMode mode) {
 
 cpu::Mode architectural_mode(GuestMode mode) {
     switch (mode) {
-        case GuestMode::real: return cpu::Mode::real;
-        case GuestMode::vm86: return cpu::Mode::vm86;
-        case GuestMode::protected16: return cpu::Mode::protected16;
+        case GuestMode::real:
+            return cpu::Mode::real;
+        case GuestMode::vm86:
+            return cpu::Mode::vm86;
+        case GuestMode::protected16:
+            return cpu::Mode::protected16;
         case GuestMode::long64:
-        case GuestMode::user64: return cpu::Mode::long64;
+        case GuestMode::user64:
+            return cpu::Mode::long64;
         case GuestMode::compatibility32:
-        case GuestMode::compatibility16: return cpu::Mode::compatibility;
-        default: return cpu::Mode::protected32;
+        case GuestMode::compatibility16:
+            return cpu::Mode::compatibility;
+        default:
+            return cpu::Mode::protected32;
     }
 }
 

@@ -1,5 +1,5 @@
-// The ground the other tests stand on: code runs in every mode, a fault is recorded as it was, and an engine that cannot
-// run a case is heard.
+// The ground the other tests stand on: code runs in every mode, a fault is recorded as it was, and an engine
+// that cannot run a case is heard.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -67,10 +67,13 @@ TEST_P(EveryMode, SeesXensLeaves) {
 
 TEST(CannotRun, NamesTheEngineTheCaseAndTheReason) {
     const Limitation limitations[] = {
-        {"soft-kvm", [](const Case& wanted) { return wanted.mode == GuestMode::pae32; }, "no paging outside long mode"},
+        {"soft-kvm", [](const Case& wanted) { return wanted.mode == GuestMode::pae32; },
+         "no paging outside long mode"},
     };
-    const Case pae{"some test", GuestMode::pae32}, long_mode{"some test", GuestMode::long64}, none{"some test"};
-    EXPECT_EQ(cannot_run("soft-kvm", pae, limitations), "soft-kvm cannot run some test: no paging outside long mode");
+    const Case pae{"some test", GuestMode::pae32}, long_mode{"some test", GuestMode::long64},
+        none{"some test"};
+    EXPECT_EQ(cannot_run("soft-kvm", pae, limitations),
+              "soft-kvm cannot run some test: no paging outside long mode");
     EXPECT_EQ(cannot_run("soft-kvm", long_mode, limitations), std::nullopt);
     EXPECT_EQ(cannot_run("soft-kvm", none, limitations), std::nullopt);
     EXPECT_EQ(cannot_run("interpreter", pae, limitations), std::nullopt);

@@ -1,4 +1,5 @@
-// VM86 and CPL 3: the #GP of WRMSR comes before the trap is asked. And RDMSR of the index, which no KVM answers.
+// VM86 and CPL 3: the #GP of WRMSR comes before the trap is asked. And RDMSR of the index, which no KVM
+// answers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

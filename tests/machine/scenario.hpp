@@ -1,4 +1,5 @@
-// A machine made for one test: memory of every kind, tables for every mode, blobs with marked pages, and a program.
+// A machine made for one test: memory of every kind, tables for every mode, blobs with marked pages, and a
+// program.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,9 @@ struct Ending {
     // The program came to its own HLT.
     bool finished() const { return result.end == RunEnd::halted && !trap; }
     // By which the engine returned before the instruction at `rip` happened.
-    bool failed_with(int error) const { return result.end == RunEnd::run_failed && result.error_number == error; }
+    bool failed_with(int error) const {
+        return result.end == RunEnd::run_failed && result.error_number == error;
+    }
 };
 
 class Scenario {
@@ -50,6 +53,8 @@ class Scenario {
     static constexpr std::uint8_t pages_32 = 2, pages_64 = 3;
 
     explicit Scenario(const ScenarioOptions& options);
+    Scenario(const Scenario&) = delete;
+    Scenario& operator=(const Scenario&) = delete;
 
     Machine& machine() { return *machine_; }
     xen::TrapCore& trap() { return *machine_->trap(); }
@@ -64,8 +69,8 @@ class Scenario {
     std::vector<std::byte> page(mmu::GuestPhysical at) const;
     std::uint8_t byte(mmu::GuestPhysical at) const;
 
-    // The blob of that width as it was mapped at first: each page marks its width and its number, and begins with code,
-    // the same in every mode: MOV AL, mark; RET.
+    // The blob of that width as it was mapped at first: each page marks its width and its number, and begins
+    // with code, the same in every mode: MOV AL, mark; RET.
     static std::vector<std::byte> marked_blob(unsigned width, unsigned pages);
     static std::uint8_t mark(unsigned width, unsigned page) {
         return static_cast<std::uint8_t>((width == 64 ? 0x60 : 0x30) + (page & 0xf));
@@ -85,7 +90,8 @@ class Scenario {
     // Runs on from where the engine stands.
     Ending run_on();
 
-    // Called for each byte the guest writes to the debug console: in the middle of a run, between two instructions.
+    // Called for each byte the guest writes to the debug console: in the middle of a run, between two
+    // instructions.
     void on_debug_byte(std::function<void(std::uint8_t)> listener) { debug_listener_ = std::move(listener); }
 
     // Remembers memory as it is; run() does so before it starts.

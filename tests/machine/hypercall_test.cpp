@@ -1,0 +1,214 @@
+// Calls: through a copied page, through a generated one, through a doorbell, and by guests that need no page
+// at all.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+
+#include "engine_support.hpp"
+#include "scenario.hpp"
+#include "xen/blob.hpp"
+#include "xen/hypercall_page.hpp"
+
+namespace xenolith::machine::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr std::uint64_t target = layout::target.value;
+constexpr std::uint64_t xen_version = 17;
+constexpr std::uint64_t version_4_17 = 4 << 16 | 17;
+
+mmu::GuestPhysical slot(std::uint64_t number) { return layout::target + number * xen::slot_size; }
+
+std::span<const xen::Profile> intercepting_profiles() { return xen::profiles().subspan(2); }
+
+// xen_version(XENVER_version), by the register of either convention.
+void prepare_version_call(GuestCode& code) { code.mov(ebx, 0).mov(edi, 0); }
+
+const HypercallMade& only_call(const Scenario& scenario) {
+    const auto calls = scenario.events<HypercallMade>();
+    if (calls.size() != 1)
+        throw std::logic_error("one hypercall was expected, not " + std::to_string(calls.size()));
+    return std::get<HypercallMade>(calls[0]->what);
+}
+
+class HypercallMode : public EngineTest<InMode> {
+  protected:
+    Scenario make(cpu::Vendor vendor, const xen::Profile& profile = xen::default_profile(),
+                  bool intercept = false) {
+        return Scenario({.engine = GetParam().engine,
+                         .mode = GetParam().mode,
+                         .profile = &profile,
+                         .vendor = vendor,
+                         .intercept_hypercalls = intercept});
+    }
+    static constexpr std::array vendors = {cpu::Vendor::intel, cpu::Vendor::amd};
+};
+INSTANTIATE_TEST_SUITE_P(Engines, HypercallMode, in_modes(privileged_modes), parameter_name<InMode>);
+
+// As Linux after XSA-466 does: the instruction follows the CPU's vendor.
+TEST_P(HypercallMode, IsMadeWithoutAPage) {
+    for (const xen::Profile& profile : xen::profiles()) {
+        for (const cpu::Vendor vendor : vendors) {
+            SCOPED_TRACE(profile.name);
+            const bool intel = vendor == cpu::Vendor::intel;
+            Scenario scenario = make(vendor, profile);
+            GuestCode program = scenario.code();
+            prepare_version_call(program);
+            program.mov(eax, xen_version);
+            const std::uint64_t at = program.here();
+            intel ? program.vmcall() : program.vmmcall();
+            const Ending ending = scenario.run(program.hlt());
+            ASSERT_TRUE(ending.finished()) << ending.result.reason;
+            EXPECT_EQ(ending.state.registers[cpu::rax], version_4_17);
+            const HypercallMade& call = only_call(scenario);
+            EXPECT_EQ(call.name, "xen_version");
+            EXPECT_EQ(call.through, intel ? "vmcall" : "vmmcall");
+            EXPECT_TRUE(call.answered);
+            const Event& event = *scenario.events<HypercallMade>()[0];
+            EXPECT_EQ(event.moment.rip, at);
+            EXPECT_EQ(event.moment.mode, architectural_mode(GetParam().mode));
+            EXPECT_EQ(event.instruction, call.through);
+            ASSERT_EQ(scenario.events<Remark>().size(), 1u);
+            EXPECT_THAT(std::get<Remark>(scenario.events<Remark>()[0]->what).text,
+                        HasSubstr("has not written the hypercall MSR"));
+            EXPECT_THAT(scenario.page_writes(), IsEmpty());
+            EXPECT_THAT(scenario.changed_pages(), IsEmpty());
+        }
+    }
+}
+
+TEST_P(HypercallMode, IsRefusedByNameAndByNumber) {
+    Scenario scenario = make(cpu::Vendor::intel);
+    GuestCode program = scenario.code();
+    program.mov(eax, 32).vmcall().mov(ebp, eax).mov(eax, 9999).vmcall();
+    const Ending ending = scenario.run(program.hlt());
+    ASSERT_TRUE(ending.finished()) << ending.result.reason;
+    constexpr std::uint32_t minus_enosys = static_cast<std::uint32_t>(-38);
+    EXPECT_EQ(static_cast<std::uint32_t>(ending.state.registers[cpu::rbp]), minus_enosys);
+    EXPECT_EQ(static_cast<std::uint32_t>(ending.state.registers[cpu::rax]), minus_enosys);
+    const auto calls = scenario.events<HypercallMade>();
+    ASSERT_EQ(calls.size(), 2u);
+    EXPECT_EQ(std::get<HypercallMade>(calls[0]->what).name, "event_channel_op");
+    EXPECT_EQ(std::get<HypercallMade>(calls[1]->what).name, "");
+    for (const Event* call : calls) EXPECT_FALSE(std::get<HypercallMade>(call->what).answered);
+    EXPECT_EQ(scenario.events<Remark>().size(), 1u);  // said once
+}
+
+// The doorbell's stub means the same in 16-bit code; Xen's own stub does not, and is left to 32 and 64 bits.
+TEST_P(HypercallMode, GoesThroughACopiedPageOfEveryKind) {
+    for (const xen::StubKind kind :
+         {xen::StubKind::vmcall, xen::StubKind::vmmcall, xen::StubKind::doorbell}) {
+        if (kind != xen::StubKind::doorbell && code_width(GetParam().mode) == 16) continue;
+        SCOPED_TRACE(xen::stub_kind_name(kind));
+        Scenario scenario = make(cpu::Vendor::intel);
+        scenario.set_blobs(xen::make_blob(kind));
+        GuestCode program = scenario.code();
+        program.write_msr(Scenario::msr, target);
+        prepare_version_call(program);
+        const Ending ending = scenario.run(program.call(scenario.offset(slot(xen_version))).hlt());
+        ASSERT_TRUE(ending.finished()) << ending.result.reason;
+        EXPECT_EQ(static_cast<std::uint32_t>(ending.state.registers[cpu::rax]), version_4_17);
+        EXPECT_EQ(only_call(scenario).through, xen::stub_kind_name(kind));
+        EXPECT_EQ(only_call(scenario).number, xen_version);
+        EXPECT_THAT(scenario.events<Remark>(), IsEmpty());
+    }
+}
+
+TEST_P(HypercallMode, SlotOfIretIsUndefinedInABuiltInPage) {
+    Scenario scenario = make(cpu::Vendor::intel);
+    scenario.set_blobs(xen::make_blob(xen::StubKind::doorbell));
+    GuestCode program = scenario.code();
+    program.write_msr(Scenario::msr, target).call(scenario.offset(slot(23)));
+    const Ending ending = scenario.run(program);
+    ASSERT_TRUE(ending.trap) << ending.result.reason;
+    EXPECT_EQ(ending.trap->vector, 6u);
+    EXPECT_EQ(ending.trap->rip, scenario.offset(slot(23)));
+}
+
+// --- INTERCEPT_HCALL
+// ---------------------------------------------------------------------------------------------
+
+TEST_P(HypercallMode, GeneratedPageHasAStubInEverySlot) {
+    for (const xen::Profile& profile : intercepting_profiles()) {
+        for (const cpu::Vendor vendor : vendors) {
+            SCOPED_TRACE(profile.name);
+            Scenario scenario = make(vendor, profile, true);
+            GuestCode program = scenario.code();
+            ASSERT_TRUE(scenario.run(program.write_msr(Scenario::msr, target).hlt()).finished());
+            const std::vector<std::byte> page = scenario.page(layout::target);
+            for (std::uint32_t number = 0; number < xen::slots_per_page; ++number) {
+                // b8 imm32; 0f 01 c1 or 0f 01 d9; c3; the rest cc
+                std::array<std::byte, xen::slot_size> expected;
+                expected.fill(std::byte{0xcc});
+                expected[0] = std::byte{0xb8};
+                std::memcpy(&expected[1], &number, sizeof number);
+                expected[5] = std::byte{0x0f};
+                expected[6] = std::byte{0x01};
+                expected[7] = vendor == cpu::Vendor::intel ? std::byte{0xc1} : std::byte{0xd9};
+                expected[8] = std::byte{0xc3};
+                EXPECT_EQ(std::memcmp(&page[number * xen::slot_size], expected.data(), expected.size()), 0)
+                    << "slot " << number;
+            }
+            ASSERT_EQ(scenario.page_writes().size(), 1u);
+            EXPECT_TRUE(scenario.page_writes()[0]->generated);
+            EXPECT_EQ(scenario.page_writes()[0]->blob, scenario.blob_width());
+            EXPECT_EQ(scenario.trap().latched_long_mode(), long_mode_active(GetParam().mode));
+        }
+    }
+}
+
+TEST_P(HypercallMode, GoesThroughAGeneratedPage) {
+    if (code_width(GetParam().mode) == 16) return;  // its stubs are no 16-bit code
+    for (const xen::Profile& profile : intercepting_profiles()) {
+        for (const cpu::Vendor vendor : vendors) {
+            SCOPED_TRACE(profile.name);
+            Scenario scenario = make(vendor, profile, true);
+            GuestCode program = scenario.code();
+            program.write_msr(Scenario::msr, target);
+            prepare_version_call(program);
+            const Ending ending = scenario.run(program.call(scenario.offset(slot(xen_version))).hlt());
+            ASSERT_TRUE(ending.finished()) << ending.result.reason;
+            EXPECT_EQ(ending.state.registers[cpu::rax], version_4_17);
+            EXPECT_EQ(only_call(scenario).through, vendor == cpu::Vendor::intel ? "vmcall" : "vmmcall");
+        }
+    }
+}
+
+TEST_P(HypercallMode, GeneratedPageHasIndexZeroAndNeedsRam) {
+    struct Row {
+        const char* name;
+        std::uint64_t value;
+    };
+    constexpr Row rows[] = {
+        {"index 1", target | 1},
+        {"index 255", target | 255},
+        {"index 4095", target | 4095},
+        {"hole", layout::hole.value},
+        {"device", layout::device.value},
+        {"ROM", layout::rom.value},
+        {"above MAXPHYADDR", std::uint64_t{1} << 40},
+    };
+    for (const xen::Profile& profile : intercepting_profiles()) {
+        for (const Row& row : rows) {
+            SCOPED_TRACE(std::string(profile.name) + ", " + row.name);
+            Scenario scenario = make(cpu::Vendor::intel, profile, true);
+            GuestCode program = scenario.code();
+            program.write_msr(Scenario::msr, row.value);
+            const std::uint64_t at = program.last();
+            const Ending ending = scenario.run(program);
+            ASSERT_TRUE(ending.trap) << ending.result.reason;
+            EXPECT_EQ(ending.trap->vector, 13u);
+            EXPECT_EQ(ending.trap->error_code.value_or(0), 0u);
+            EXPECT_EQ(ending.trap->rip, at);
+            EXPECT_THAT(scenario.changed_pages(), IsEmpty());
+            EXPECT_EQ(scenario.trap().latched_long_mode(), long_mode_active(GetParam().mode));
+        }
+    }
+}
+
+}  // namespace
+}  // namespace xenolith::machine::test
