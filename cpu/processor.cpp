@@ -342,6 +342,20 @@ void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, 
     }
 }
 
+void Processor::load_vector_checked(SegmentName segment, std::uint64_t offset, void* to, unsigned size,
+                                    bool must_be_aligned) {
+    const std::uint64_t linear = linear_for_read(segment, offset, size);
+    if (must_be_aligned && (linear & (size - 1)) != 0) raise(Vector::general_protection, 0);
+    load_bytes(segment, offset, to, size);
+}
+
+void Processor::store_vector_checked(SegmentName segment, std::uint64_t offset, const void* from, unsigned size,
+                                     bool must_be_aligned) {
+    const std::uint64_t linear = linear_for_write(segment, offset, size);
+    if (must_be_aligned && (linear & (size - 1)) != 0) raise(Vector::general_protection, 0);
+    store_bytes(segment, offset, from, size);
+}
+
 void Processor::probe_write(SegmentName segment, std::uint64_t offset, unsigned size) {
     const std::uint64_t linear = linear_for_write(segment, offset, size);
     const std::uint64_t last = (linear + size - 1) & linear_mask_;

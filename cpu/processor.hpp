@@ -154,6 +154,31 @@ class Processor final : public LinearMemory {
             end_modify_slow(value, sizeof(T));
         }
     }
+    // Vector operands of 16 or 32 bytes. One that must be aligned and is not raises #GP(0).
+    template <unsigned Size, bool MustBeAligned>
+    void load_vector(SegmentName segment, std::uint64_t offset, void* to) {
+        const Window& window = windows_[static_cast<unsigned>(segment)];
+        const std::uint64_t linear = (window.base + offset) & linear_mask_;
+        const mmu::TlbEntry& entry = data_tlb_->fast(linear);
+        if (offset + Size <= window.read_end && (linear ^ entry.read_tag) <= mmu::page_size - Size &&
+            (!MustBeAligned || (linear & (Size - 1)) == 0)) [[likely]] {
+            std::memcpy(to, host(entry, linear), Size);
+            return;
+        }
+        load_vector_checked(segment, offset, to, Size, MustBeAligned);
+    }
+    template <unsigned Size, bool MustBeAligned>
+    void store_vector(SegmentName segment, std::uint64_t offset, const void* from) {
+        const Window& window = windows_[static_cast<unsigned>(segment)];
+        const std::uint64_t linear = (window.base + offset) & linear_mask_;
+        const mmu::TlbEntry& entry = data_tlb_->fast(linear);
+        if (offset + Size <= window.write_end && (linear ^ entry.write_tag) <= mmu::page_size - Size &&
+            (!MustBeAligned || (linear & (Size - 1)) == 0)) [[likely]] {
+            std::memcpy(host(entry, linear), from, Size);
+            return;
+        }
+        store_vector_checked(segment, offset, from, Size, MustBeAligned);
+    }
     // Any number of bytes (16-byte operands, state images): checks everything before it moves anything.
     void load_bytes(SegmentName segment, std::uint64_t offset, void* to, unsigned size);
     void store_bytes(SegmentName segment, std::uint64_t offset, const void* from, unsigned size);
@@ -340,6 +365,10 @@ class Processor final : public LinearMemory {
                             mmu::Privilege privilege);
     void store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment, mmu::Tlb& tlb,
                     mmu::Privilege privilege);
+    void load_vector_checked(SegmentName segment, std::uint64_t offset, void* to, unsigned size,
+                             bool must_be_aligned);
+    void store_vector_checked(SegmentName segment, std::uint64_t offset, const void* from, unsigned size,
+                              bool must_be_aligned);
     std::uint64_t load_checked(SegmentName segment, std::uint64_t offset, unsigned size);
     void store_checked(SegmentName segment, std::uint64_t offset, std::uint64_t value, unsigned size);
     std::uint64_t begin_modify_checked(SegmentName segment, std::uint64_t offset, unsigned size);

@@ -14,9 +14,9 @@ std::uint64_t ones(unsigned width) { return width == 8 ? ~std::uint64_t{0} : (st
 }  // namespace
 
 void Bus::attach(std::string_view name, std::uint16_t first, std::uint32_t count, devices::PortDevice& device) {
+    if (count == 0 || count > 0x10000u - first)
+        throw std::invalid_argument(fmt::format("{}: there are no {} ports from {:#x} on", name, count, first));
     const std::uint32_t end = first + count;
-    if (count == 0 || end > 0x10000)
-        throw std::invalid_argument(fmt::format("{}: no such ports {:#x}..{:#x}", name, first, end - 1));
     for (const PortRange& other : ports_)
         if (first < other.end && other.first < end)
             throw std::invalid_argument(fmt::format("{}: ports {:#x}..{:#x} overlap {} at {:#x}..{:#x}", name, first,

@@ -416,6 +416,8 @@ cpu::CpuidLeaf Machine::cpuid(const cpu::Moment& moment, std::uint32_t leaf, std
     if (leaf == 1) model.ecx |= xen::hypervisor_present_bit;
     if (leaf < xen::first_hypervisor_leaf || leaf >= xen::hypervisor_scan_end) return model;
     cpuid_source_.vcpu_id = moment.vcpu;
+    // A hypervisor answers for the whole range, with zeros where it has no leaf.
+    model = {};
     if (const auto found = xen::xen_leaf(cpuid_source_, leaf, subleaf))
         model = {found->eax, found->ebx, found->ecx, found->edx};
     timeline_.add({moment, disassemble_at(moment), CpuidLeafRead{leaf, subleaf, model}});

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -37,6 +38,13 @@ std::string grouped(std::uint64_t value) {
 constexpr std::string_view indent = "               ";
 
 void append(std::string& to, std::string_view line) { to += fmt::format("{}{}\n", indent, line); }
+
+// When, where, and the instruction.
+std::string format_heading(const Event& event) {
+    const cpu::Moment& at = event.moment;
+    return fmt::format("{:>14} {} {:04x}:{:x}  {}\n", grouped(at.cycles), cpu::mode_name(at.mode), at.cs, at.rip,
+                       event.instruction);
+}
 
 // The three registers of a leaf +0 as the text they spell.
 std::string signature(const cpu::CpuidLeaf& value) {
@@ -122,15 +130,14 @@ std::string_view event_kind(const Event& event) {
 }
 
 std::string format_event(const Event& event) {
-    const cpu::Moment& at = event.moment;
-    std::string text = fmt::format("{:>14} {} {:04x}:{:x}  {}\n", grouped(at.cycles), cpu::mode_name(at.mode), at.cs,
-                                   at.rip, event.instruction);
+    std::string text = format_heading(event);
     std::visit(
         Overloaded{
             [&](const CpuidLeafRead& read) {
                 append(text, fmt::format("CPUID leaf {:#x}: {}", read.leaf, explain(read)));
             },
             [&](const HypercallPageWrite& write) {
+                const cpu::Moment& at = event.moment;
                 append(text, fmt::format("WRMSR {:#x} = {:#018x}: page at {:#x}, index {}", write.msr, write.value,
                                          write.address, write.index));
                 append(text, fmt::format("{}: {}", write.result, write.reason));
@@ -153,10 +160,65 @@ std::string format_event(const Event& event) {
     return text;
 }
 
+std::string TimelineText::add(const Event& event) {
+    const auto* const read = std::get_if<CpuidLeafRead>(&event.what);
+    if (read == nullptr || read->value != cpu::CpuidLeaf{}) return finish() + format_event(event);
+    ++unanswered_count_;
+    if (unanswered_.size() > 1) unanswered_.pop_back();
+    unanswered_.push_back(event);
+    return {};
+}
+
+std::string TimelineText::finish() {
+    if (unanswered_.empty()) return {};
+    std::string text = format_heading(unanswered_.front());
+    const auto leaf = [](const Event& event) { return std::get<CpuidLeafRead>(event.what).leaf; };
+    append(text, unanswered_count_ == 1
+                     ? fmt::format("CPUID leaf {:#x}: nobody there", leaf(unanswered_.front()))
+                     : fmt::format("CPUID leaves {:#x} to {:#x}: {} reads, nobody there", leaf(unanswered_.front()),
+                                   leaf(unanswered_.back()), unanswered_count_));
+    unanswered_.clear();
+    unanswered_count_ = 0;
+    return text;
+}
+
 std::string format_totals(const Totals& totals) {
     return fmt::format("{} instructions, {} cycles, {} traps; {:.2f} s of host time, {:.0f} MIPS\n",
                        grouped(totals.instructions), grouped(totals.cycles), grouped(totals.traps), totals.seconds,
                        totals.mips);
+}
+
+std::string diagnose(const Timeline& timeline) {
+    std::uint64_t leaves = 0, copied = 0, calls = 0;
+    std::map<std::string, std::uint64_t> refused_writes, refused_calls;
+    for (const Event& event : timeline.events()) {
+        std::visit(Overloaded{[&](const CpuidLeafRead& read) { if (read.value != cpu::CpuidLeaf{}) ++leaves; },
+                              [&](const HypercallPageWrite& write) {
+                                  if (write.result == "copied") {
+                                      ++copied;
+                                  } else {
+                                      ++refused_writes[write.result + ", " + write.reason];
+                                  }
+                              },
+                              [&](const HypercallMade& call) {
+                                  ++calls;
+                                  if (!call.answered) ++refused_calls[call.name.empty() ? std::to_string(call.number) : call.name];
+                              },
+                              [](const Remark&) {}},
+                   event.what);
+    }
+    std::string text;
+    const auto say = [&](std::string_view line) { text += fmt::format("  {}\n", line); };
+    if (leaves == 0 && copied == 0 && calls == 0) say("The guest has not looked for Xen's CPUID leaves.");
+    if (leaves != 0 && copied == 0 && refused_writes.empty() && calls == 0)
+        say("The guest has read Xen's CPUID leaves, but neither written the hypercall MSR nor made a hypercall.");
+    for (const auto& [why, count] : refused_writes) say(fmt::format("{} write(s) of the hypercall MSR failed: {}", count, why));
+    if (copied != 0) say(fmt::format("The hypercall page was copied {} time(s).", copied));
+    if (copied != 0 && calls == 0) say("The guest has not called through it yet.");
+    if (copied == 0 && calls != 0) say("The guest made hypercalls without a hypercall page, by the instruction itself.");
+    if (calls != 0) say(fmt::format("{} hypercall(s) were made.", calls));
+    for (const auto& [name, count] : refused_calls) say(fmt::format("{} time(s) refused: {}", count, name));
+    return text;
 }
 
 std::string timeline_json(const Timeline& timeline, const Totals& totals) {

@@ -92,6 +92,24 @@ std::string_view event_kind(const Event& event);
 std::string format_event(const Event& event);
 std::string format_totals(const Totals& totals);
 
+// What the whole run amounts to, in words: how far the guest got with its hypercall set-up, and what stood in its way.
+// Whole lines.
+std::string diagnose(const Timeline& timeline);
+
+// The timeline as people read it while it grows: a guest's scan for hypervisors, hundreds of leaves that nobody
+// answers, becomes one line.
+class TimelineText {
+  public:
+    // The lines to print now; perhaps none yet.
+    std::string add(const Event& event);
+    // What was held back.
+    std::string finish();
+
+  private:
+    std::vector<Event> unanswered_;  // the first and the last leaf read in vain since something else happened
+    std::uint64_t unanswered_count_ = 0;
+};
+
 // {"events": [...], "totals": {...}}, as docs/timeline.md describes it. Addresses are hexadecimal strings.
 std::string timeline_json(const Timeline& timeline, const Totals& totals);
 // Writes text so that the file is either whole or not there: to a new file beside it, then renamed.

@@ -3,6 +3,8 @@
 // where it does not know the encoding at all, the row's feature decides and the instruction raises #UD.
 #include "cpu/decode/decoder.hpp"
 
+#include <algorithm>
+
 #include "cpu/isa/row.hpp"
 #include "cpu/processor.hpp"
 
@@ -50,6 +52,24 @@ SegmentName segment_name(ZydisRegister name) {
 
 AddressSize address_size(ZyanU8 bits) {
     return bits == 64 ? AddressSize::bits64 : bits == 32 ? AddressSize::bits32 : AddressSize::bits16;
+}
+
+bool has_mmx_operand(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands) {
+    return std::any_of(operands, operands + from.operand_count_visible, [](const ZydisDecodedOperand& operand) {
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
+    });
+}
+
+bool is_vector(ZydisRegister name) {
+    const ZydisRegisterClass kind = ZydisRegisterGetClass(name);
+    return kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM;
+}
+
+bool is_x87(const ZydisDecodedInstruction& from) {
+    constexpr ZyanU8 first_escape = 0xd8;
+    return from.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && from.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+           (from.opcode & 0xf8) == first_escape;
 }
 
 constexpr ZydisInstructionAttributes segment_overrides = ZYDIS_ATTRIB_HAS_SEGMENT;
@@ -122,10 +142,11 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
 }
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Instruction& out) const {
-    Shape shape{from, operands};
-    const Row* row = find_row(from.mnemonic);
+    Shape shape{from, operands, out};
+    const Row* row = find_row(from.mnemonic, has_mmx_operand(from, operands));
     if (row != nullptr && row->variant != nullptr) row = row->variant(*row, shape);
     if (row == nullptr || !model_.has(row->feature)) return;
+    shape.row = row;
 
     shape.address_size = address_size(from.address_width);
     shape.operand_width = from.operand_width / 8u;
@@ -155,7 +176,12 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
                 out.has_memory = true;
                 out.segment = segment_name(operand.mem.segment);
                 out.base = address_register(operand.mem.base);
-                out.index = address_register(operand.mem.index);
+                if (is_vector(operand.mem.index)) {
+                    // A gather's vector of indices: its number stands where the memory operand has none.
+                    if (n < 4) out.registers[n] = register_operand(operand.mem.index);
+                } else {
+                    out.index = address_register(operand.mem.index);
+                }
                 out.scale_shift = operand.mem.scale == 8 ? 3 : operand.mem.scale == 4 ? 2 : operand.mem.scale == 2 ? 1 : 0;
                 out.displacement = operand.mem.disp.has_displacement != 0 ? operand.mem.disp.value : 0;
                 if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
@@ -182,6 +208,8 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
                 break;
         }
     }
+    if (is_x87(from))
+        out.immediate = (from.opcode & 7u) << 8 | from.raw.modrm.mod << 6u | from.raw.modrm.reg << 3u | from.raw.modrm.rm;
     // LOCK on a read-modify-write, and XCHG with memory, which locks by itself.
     if (out.lock || (from.mnemonic == ZYDIS_MNEMONIC_XCHG && out.has_memory)) cost += timing_.cost_of(CostClass::locked);
     out.cost = cost;

@@ -79,6 +79,8 @@ Exit Interpreter::run(const Budget& budget) {
             } catch (const TripleFault&) {
                 pending_.reset();
                 p.state.activity = Activity::shutdown;
+                p.request_attention();
+                p.request_attention();
             }
         } catch (const Processor::Leave& why) {
             undo_current();

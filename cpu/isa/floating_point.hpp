@@ -34,6 +34,16 @@ inline void require_sse(Processor& p) {
     require_task_not_switched(p);
 }
 
+// Instructions with a VEX prefix (SDM vol. 2A, 2.4: exception types 1 to 12).
+inline void require_avx(Processor& p) {
+    constexpr std::uint64_t sse_and_avx = 6;
+    const CpuState& state = p.state;
+    if ((state.cr4 & cr4::osxsave) == 0 || (state.xcr0 & sse_and_avx) != sse_and_avx || !state.in_protected_mode() ||
+        (state.rflags & rflags::vm) != 0)
+        p.raise(Vector::invalid_opcode);
+    require_task_not_switched(p);
+}
+
 // The number of the register that is ST(0).
 inline unsigned stack_top(const FloatingPointState& fp) { return fp.status >> 11 & 7; }
 

@@ -1,6 +1,7 @@
 // A decoded instruction in the compact form that engines cache: operands resolved, the execute function chosen.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "cpu/state/registers.hpp"
@@ -14,16 +15,25 @@ struct Instruction;
 // instructions whose row says `transfers_control`.
 using Execute = void (*)(Processor&, const Instruction&);
 
+// Four words are a YMM register, the first two of them an XMM register. An operation reads what it needs of its
+// sources and of `to`, the destination as it was, and writes the 16 or 32 bytes it makes. Sources may be `to` itself.
+using Vector256 = std::array<std::uint64_t, 4>;
+using VectorOperation = void (*)(Vector256& to, const Vector256& first, const Vector256& second,
+                                 std::uint64_t immediate);
+
 enum class AddressSize : std::uint8_t { bits16, bits32, bits64 };
 enum class Repeat : std::uint8_t { none, repe, repne };  // REP is encoded as REPE
 
 struct Instruction {
     Execute execute = nullptr;
+    VectorOperation operation = nullptr;  // what a vector instruction computes; `execute` moves its operands
     std::uint64_t immediate = 0;     // sign-extended to 64 bits where the instruction does so; ENTER: level << 16 | size;
-                                     // far pointer: selector << 32 | offset; near branch: the signed displacement
+                                     // far pointer: selector << 32 | offset; near branch: the signed displacement;
+                                     // x87: the 11 bits of the last-instruction opcode
     std::int64_t displacement = 0;   // of the memory operand; with a RIP-relative base it counts from the block's start
     // Register operands by their position among the visible operands. General registers: the byte offset in
-    // CpuState::registers (so AH is 1 and SIL is 48); every other kind of register: its number.
+    // CpuState::registers (so AH is 1 and SIL is 48); every other kind of register: its number. Where there is an
+    // `operation`: destination, first and second source, mask.
     std::uint8_t registers[4] = {};
     std::uint8_t base = 16;          // slots of CpuState::registers; 16 where there is none
     std::uint8_t index = 16;

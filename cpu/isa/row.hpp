@@ -18,10 +18,14 @@ constexpr Form form(const char* kinds) {
     return result;
 }
 
+struct Row;
+
 // What a row's `select` sees of one encoding.
 struct Shape {
     const ZydisDecodedInstruction& instruction;
     const ZydisDecodedOperand* operands;  // the visible ones come first
+    Instruction& out;  // nearly complete: `select` may set what only it knows (a vector operation)
+    const Row* row = nullptr;
     Form form = 0;
     unsigned width = 0;  // bytes of the first visible operand, or of the operand size if there is none: 1, 2, 4, 8...
     unsigned operand_width = 0;  // bytes of the effective operand size: 2, 4 or 8
@@ -67,6 +71,8 @@ inline constexpr std::uint16_t delivery_point = 1 << 2;     // asks the Environm
 inline constexpr std::uint16_t amd_only = 1 << 3;
 inline constexpr std::uint16_t not_in_real_mode = 1 << 4;   // #UD in real mode and VM86
 inline constexpr std::uint16_t repeatable = 1 << 5;         // a string instruction: with REP it behaves as transfers_control
+inline constexpr std::uint16_t mmx_operand = 1 << 6;        // for encodings with an MMX register, where the mnemonic's
+                                                            // others (PADDB of XMM registers) have another row
 }  // namespace row_flag
 
 // Chooses the execute function for an encoding; null means the encoding raises #UD.
@@ -82,6 +88,15 @@ enum class Feature : std::uint8_t {
     count,
 };
 
+// What the rows of vector instructions compute; cpu/isa/vector_forms.hpp says more. Null where there is no such form.
+struct VectorOperations {
+    VectorOperation narrow = nullptr;       // 128 bits, or a scalar
+    VectorOperation wide = nullptr;         // where an operand is a YMM or 64-bit general register
+    VectorOperation from_memory = nullptr;  // instead of `narrow`, where a memory source means something else
+    VectorOperation to_memory = nullptr;    // the same for a memory destination
+    std::uint8_t traits = 0;
+};
+
 struct Row {
     ZydisMnemonic mnemonic;
     Select select;
@@ -92,6 +107,7 @@ struct Row {
     // The row that stands in for this one for some encodings (MOV to a control register), or the row itself; null
     // where all encodings are alike. Operands are known, `form` and the widths are not yet.
     const Row* (*variant)(const Row& self, const Shape&) = nullptr;
+    VectorOperations vector = {};
 };
 
 // The families; each lives in cpu/isa/<family>.cpp.
@@ -106,9 +122,23 @@ std::span<const Row> branch_rows();      // Jcc, JMP, CALL, RET, LOOP, JCXZ, BOU
 std::span<const Row> segment_rows();     // MOV Sreg, LDS ..., LAR, LSL, VERR, ARPL, LLDT, LTR, SGDT ...
 std::span<const Row> system_rows();      // CR, DR, MSR, CPUID, RDTSC, HLT, IN, OUT, SYSCALL, VMCALL, INVLPG ...
 std::span<const Row> state_rows();       // FNINIT, FXSAVE, XSAVE, LDMXCSR and what x87/SSE set-up needs
+std::span<const Row> x87_arithmetic_rows();  // FADD ... FDIVR, FSQRT, FPREM, FSIN ...
+std::span<const Row> x87_compare_rows();     // FCOM, FCOMI, FTST, FXAM, FCMOVcc
+std::span<const Row> x87_transfer_rows();    // FLD, FST, FILD, FIST, FBLD, constants, FXCH, FFREE ...
+std::span<const Row> mmx_rows();             // everything on MMX registers but EMMS
 std::span<const Row> vector_move_rows();  // moves and bitwise operations of MMX and XMM registers
+std::span<const Row> vector_integer_rows();  // integer arithmetic, comparisons and shifts of XMM and YMM registers
+std::span<const Row> vector_shuffle_rows();  // what moves elements about: pack, unpack, shuffle, insert, extract, blend
+std::span<const Row> vector_float_rows();    // floating-point arithmetic
+std::span<const Row> vector_fused_rows();    // fused multiply and add
+std::span<const Row> vector_compare_rows();  // floating-point comparisons
+std::span<const Row> vector_convert_rows();  // between floating-point formats and integers
+std::span<const Row> vector_crypto_rows();   // AES, SHA, carry-less multiplication
+std::span<const Row> vector_string_rows();   // PCMPESTRI and its like
+std::span<const Row> vector_masked_rows();   // masked loads and stores, gathers, VZEROALL
 
-// The row of a mnemonic, or null: then the instruction raises #UD.
-const Row* find_row(ZydisMnemonic mnemonic);
+// The row of a mnemonic, or null: then the instruction raises #UD. `has_mmx_operand` says that a visible operand is an
+// MMX register; then a row with that flag comes first.
+const Row* find_row(ZydisMnemonic mnemonic, bool has_mmx_operand = false);
 
 }  // namespace xenolith::cpu

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "cpu/kvm/kvm_requests.hpp"
+
 namespace xenolith::cpu {
 
 namespace {
@@ -67,14 +69,14 @@ KickTimer::Session::Session(KickTimer& timer) : timer_(timer) {
     ::pthread_sigmask(SIG_BLOCK, &kick, &former_mask_);
     sigset_t run_mask = former_mask_;
     sigdelset(&run_mask, kick_signal());
-    // The kernel's signal set has 64 bits; the C library's is longer.
-    constexpr std::size_t kernel_set_size = 8;
+    // struct kvm_signal_mask: a length, then the set itself, which has 64 bits in the kernel and more in the C library.
+    constexpr std::size_t kernel_set_size = 8, length_size = 4;
     if (!timer.run_mask_ || std::memcmp(&*timer.run_mask_, &run_mask, kernel_set_size) != 0) {
-        alignas(kvm_signal_mask) std::array<std::byte, sizeof(kvm_signal_mask) + kernel_set_size> mask{};
+        alignas(std::uint64_t) std::array<std::byte, length_size + kernel_set_size> mask{};
         const std::uint32_t length = kernel_set_size;
         std::memcpy(mask.data(), &length, sizeof(length));
-        std::memcpy(mask.data() + sizeof(kvm_signal_mask), &run_mask, kernel_set_size);
-        if (timer.vcpu_.control(KVM_SET_SIGNAL_MASK, mask.data()) != 0) {
+        std::memcpy(mask.data() + length_size, &run_mask, kernel_set_size);
+        if (timer.vcpu_.control(kvm_request::set_signal_mask, mask.data()) != 0) {
             const int error = errno;
             ::pthread_sigmask(SIG_SETMASK, &former_mask_, nullptr);
             throw HostLimit(HostLimit::Kind::unavailable, failure_text("KVM_SET_SIGNAL_MASK", error));

@@ -9,11 +9,13 @@
 #include <cstdio>
 #include <optional>
 
+#include "cpu/kvm/kvm_requests.hpp"
+
 namespace xenolith::cpu {
 
 namespace {
 
-using CpuidList = CountedList<kvm_cpuid2, kvm_cpuid_entry2>;
+using CpuidList = CountedList<kvm_cpuid_entry2>;
 
 constexpr std::uint32_t first_hypervisor_leaf = 0x40000000, hypervisor_scan_end = 0x40010000, hypervisor_step = 0x100;
 constexpr std::uint32_t first_extended_leaf = 0x80000000;
@@ -24,8 +26,7 @@ constexpr std::uint32_t avx_bit = 1u << 28, xsave_bit = 1u << 26, osxsave_bit = 
 CpuidList supported_leaves(const KvmDevice& device) {
     for (std::size_t capacity = 128; capacity <= 4096; capacity *= 2) {
         CpuidList list(capacity);
-        list.set_count(capacity);
-        if (device.descriptor().control(KVM_GET_SUPPORTED_CPUID, list.data()) == 0) return list;
+        if (device.descriptor().control(kvm_request::get_supported_cpuid, list.data()) == 0) return list;
         if (errno != E2BIG) throw HostLimit(HostLimit::Kind::unavailable, failure_text("KVM_GET_SUPPORTED_CPUID", errno));
     }
     throw HostLimit(HostLimit::Kind::unavailable, "KVM_GET_SUPPORTED_CPUID: more than 4096 leaves");
@@ -147,7 +148,6 @@ KvmCpuidTable make_cpuid_table(const KvmDevice& device, const CpuModel& model, E
 
 void set_cpuid(const FileDescriptor& vcpu, const KvmCpuidTable& table) {
     CpuidList list(table.entries.size());
-    list.set_count(table.entries.size());
     for (std::size_t n = 0; n < table.entries.size(); ++n) {
         const KvmCpuidEntry& entry = table.entries[n];
         kvm_cpuid_entry2& to = list.entries()[n];
@@ -160,7 +160,7 @@ void set_cpuid(const FileDescriptor& vcpu, const KvmCpuidTable& table) {
         to.ecx = entry.value.ecx;
         to.edx = entry.value.edx;
     }
-    vcpu.require(HostLimit::Kind::state, "KVM_SET_CPUID2", KVM_SET_CPUID2, list.data());
+    vcpu.require(HostLimit::Kind::state, "KVM_SET_CPUID2", kvm_request::set_cpuid2, list.data());
 }
 
 }  // namespace xenolith::cpu

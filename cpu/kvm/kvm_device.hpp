@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,28 +66,32 @@ KvmRoute resolve_route(const KvmDevice& device, KvmRoute wanted);
 // What KVM_CHECK_EXTENSION(KVM_CAP_XEN_HVM) said (KVM API 8.13, formerly 4.27): 0 without CONFIG_KVM_XEN.
 int xen_capability(const KvmDevice& device);
 
-// The variable-length structs of the KVM API: a header whose first word counts the entries behind it.
-template <class Header, class Entry>
+// The variable-length structs of the KVM API that begin with a count and a word of padding: kvm_msrs, kvm_cpuid2. Kept
+// as bytes, which may be read and written as any type. (The structs themselves are of no use: in C++ the kernel's headers
+// put their entries in the wrong place.)
+template <class Entry>
 class CountedList {
   public:
-    explicit CountedList(std::size_t capacity)
-        : words_((sizeof(Header) + capacity * sizeof(Entry) + 7) / 8), capacity_(capacity) {}
-
-    void set_count(std::size_t count) { count_word() = static_cast<std::uint32_t>(count); }
-    std::size_t count() const { return *reinterpret_cast<const std::uint32_t*>(words_.data()); }
-    std::size_t capacity() const { return capacity_; }
-    Entry* entries() { return reinterpret_cast<Entry*>(reinterpret_cast<std::byte*>(words_.data()) + sizeof(Header)); }
-    const Entry* entries() const {
-        return reinterpret_cast<const Entry*>(reinterpret_cast<const std::byte*>(words_.data()) + sizeof(Header));
+    explicit CountedList(std::size_t count) : bytes_(header_size + count * sizeof(Entry)) {
+        const auto word = static_cast<std::uint32_t>(count);
+        std::memcpy(bytes_.data(), &word, sizeof(word));
     }
-    void* data() { return words_.data(); }
-    const void* data() const { return words_.data(); }
+
+    // As many as it was made for, unless KVM has written another number.
+    std::size_t count() const {
+        std::uint32_t word;
+        std::memcpy(&word, bytes_.data(), sizeof(word));
+        return word;
+    }
+    Entry* entries() { return reinterpret_cast<Entry*>(bytes_.data() + header_size); }
+    const Entry* entries() const { return reinterpret_cast<const Entry*>(bytes_.data() + header_size); }
+    void* data() { return bytes_.data(); }
+    const void* data() const { return bytes_.data(); }
 
   private:
-    std::uint32_t& count_word() { return *reinterpret_cast<std::uint32_t*>(words_.data()); }
+    static constexpr std::size_t header_size = 8;
 
-    std::vector<std::uint64_t> words_;
-    std::size_t capacity_;
+    std::vector<std::byte> bytes_;
 };
 
 }  // namespace xenolith::cpu

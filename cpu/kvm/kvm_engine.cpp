@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <limits>
 
+#include "cpu/exceptions/fault.hpp"
+#include "cpu/kvm/instruction_bytes.hpp"
 #include "cpu/kvm/kvm_cpuid.hpp"
 
 namespace xenolith::cpu {
@@ -23,7 +25,7 @@ using Wide = unsigned __int128;
 
 constexpr std::uint64_t nanoseconds_per_second = 1'000'000'000;
 // However near the deadline is, a run gives the guest this long, so that it always gets on.
-constexpr std::chrono::microseconds shortest_run{50};
+constexpr std::chrono::duration<std::uint64_t, std::micro> shortest_run{50};
 // Below the highest address of 32 bits, out of the way of firmware and local APICs: three pages that Intel's CPUs need
 // for real mode, then one for its page table (KVM API 4.9, 4.37).
 constexpr std::uint64_t real_mode_pages = 0xfeffc000, identity_page = 0xfeffb000;
@@ -112,13 +114,13 @@ void KvmEngine::prepare() {
         slots_.synchronise();
         region_count_ = memory_.regions().size();
     }
-    if (cpuid_done_) return;
+    if (prepared_) return;
     const CpuState reset = reset_state();
     const KvmCpuidTable table = make_cpuid_table(device_, model_, environment_,
                                                  {.cycles = cycles(), .instructions = 0, .vcpu = vcpu_number_,
                                                   .mode = reset.mode(), .cs = 0xf000, .rip = reset.rip, .cpl = 0});
     set_cpuid(vcpu_, table);
-    cpuid_done_ = true;
+    prepared_ = true;
     hidden_features_ = table.hidden;
     registers_.set_has_avx(table.has_avx);
     set_state(unheld_);
@@ -172,9 +174,10 @@ void KvmEngine::filter_msr(std::uint32_t index) {
 
 CpuState KvmEngine::state() const {
     CpuState state = unheld_;
+    if (!prepared_) return state;  // the reset state, which KVM has yet to be given
     registers_.read(state);
     state.activity = activity_;
-    if (stepping_ && guest_trap_flag_) state.rflags |= rflags::tf;
+    if (debug_on_ && guest_trap_flag_) state.rflags |= rflags::tf;
     if (asking_rip_) state.rip = *asking_rip_;
     std::uint64_t tsc = tsc_;
     if (clock_running_) registers_.read_msr(msr::tsc, tsc);
@@ -269,39 +272,174 @@ void KvmEngine::shorten_deadline(std::uint64_t cycles) { deadline_ = std::min(de
 Exit KvmEngine::run(const Budget& budget) {
     prepare();
     const KickTimer::Session session(timer_);
-    deadline_ = budget.until_cycles;
     stepping_ = budget.instructions != std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t most = std::numeric_limits<std::uint64_t>::max() - instructions_;
     instruction_end_ = instructions_ + std::min(budget.instructions, most);
     start_clock();
-    // Whatever ends the run, the clock stops, and no instruction is left half done.
-    struct Stopped {
+    struct ClockStop {
         KvmEngine& engine;
-        ~Stopped() {
+        ~ClockStop() {
             engine.asking_rip_.reset();
             engine.stop_clock();
-            engine.stepping_ = false;
         }
-    } const stopped{*this};
+    } const clock_stop{*this};
+    const std::uint64_t shortest = scale(shortest_run.count(), timing_.frequency, 1'000'000);
+    deadline_ = std::max(budget.until_cycles, clock_base_ + shortest);
     limit_.reset();
     if (options_.time_limit.count() > 0) limit_ = clock_start_ + options_.time_limit;
-    deadline_ = std::max(deadline_, clock_base_ + scale(static_cast<std::uint64_t>(shortest_run.count()),
-                                                        timing_.frequency, 1'000'000));
     for (;;) {
-        std::optional<Exit> exit;
-        if (!completion_pending_) exit = look_around();
-        if (!exit && (completion_pending_ || enter())) exit = handle_exit();
-        if (exit || completion_pending_) {
-            // Stops, deadlines and steps are looked at between instructions: this one is finished first. Only when
-            // nothing asks for a look does KVM finish it on its way back into the guest.
-            const bool hurry = exit || stepping_ || stop_requested_.load() || interrupt_line_ || cycles() >= deadline_;
-            if (hurry) complete();
+        std::optional<Exit> exit = look_around();
+        if (!exit) {
+            prepare_debugging();
+            if (const int error = enter(); error == 0) {
+                exit = handle_exit();
+                if (!exit && stepping_) exit = finish_step();
+            } else if (error != EINTR && error != EAGAIN) {
+                exit = fail_run(error);
+            }
         }
-        if (exit) {
-            slots_.collect_dirty_pages();
-            return *exit;
-        }
+        if (!exit) continue;
+        if (const auto other = complete()) exit = other;
+        slots_.collect_dirty_pages();
+        return *exit;
     }
+}
+
+// Everything that may come between two instructions. An instruction that is still half done is finished first if there
+// is anything to do; else KVM finishes it on its way into the guest.
+std::optional<Exit> KvmEngine::look_around() {
+    follow_trap();
+    if (completion_pending_ && (stop_requested_.load() || interrupt_line_ || cycles() >= deadline_))
+        if (const auto exit = complete()) return exit;
+    if (activity_ == Activity::shutdown) return Exit{ExitReason::shutdown};
+    if (stop_requested_.exchange(false)) return Exit{ExitReason::stopped};
+    if (cycles() >= deadline_) return Exit{ExitReason::deadline};
+    if (instructions_ >= instruction_end_) return Exit{ExitReason::instructions};
+    if (limit_ && Clock::now() >= *limit_)
+        throw HostLimit(HostLimit::Kind::time, "the guest ran for " + std::to_string(options_.time_limit.count()) +
+                                                   " ms without an end, the limit of one run on KVM");
+    if (activity_ != Activity::running && !wake_up()) return Exit{ExitReason::halted};
+    offer_interrupt();
+    return std::nullopt;
+}
+
+// Without an in-kernel interrupt controller a halted vCPU is ours to wake: KVM knows no such state.
+bool KvmEngine::wake_up() {
+    if (activity_ != Activity::halted) return false;
+    if (!registers_.nmi_waits() && !(interrupt_line_ && ready_for_interrupt())) return false;
+    activity_ = Activity::running;
+    return true;
+}
+
+bool KvmEngine::ready_for_interrupt() {
+    if (!ready_known_) ready_ = registers_.takes_interrupt();
+    ready_known_ = true;
+    return ready_;
+}
+
+// KVM_INTERRUPT (KVM API 4.16) at once if the guest takes it, else an exit as soon as it does.
+void KvmEngine::offer_interrupt() {
+    if (interrupt_line_ && ready_for_interrupt()) {
+        const kvm_interrupt interrupt{.irq = environment_.acknowledge_interrupt(moment())};
+        vcpu_.require(HostLimit::Kind::entry, "KVM_INTERRUPT", KVM_INTERRUPT, &interrupt);
+        ready_ = false;
+    }
+    run_area_->request_interrupt_window = interrupt_line_ ? 1 : 0;
+}
+
+// 0, or the errno of KVM_RUN.
+int KvmEngine::enter() {
+    run_area_.set_immediate_exit(false);
+    // A request from here on finds the flag cleared, and sets it again.
+    if (stop_requested_.load()) return EINTR;
+    const KickTimer::Time end = time_at(deadline_);
+    timer_.arm(limit_ ? std::min(end, *limit_) : end);
+    return run_vcpu();
+}
+
+int KvmEngine::run_vcpu() {
+    completion_pending_ = false;
+    general_valid_ = false;
+    const int error = vcpu_.control(KVM_RUN) == 0 ? 0 : errno;
+    ready_ = run_area_->ready_for_interrupt_injection != 0;
+    ready_known_ = true;
+    if (error == EINTR) timer_.drain();
+    return error;
+}
+
+// Has KVM finish the instruction that exited to us, and no other.
+std::optional<Exit> KvmEngine::complete() {
+    while (completion_pending_) {
+        run_area_.set_immediate_exit(true);
+        const int error = run_vcpu();
+        if (error == EINTR) return std::nullopt;
+        // An access of several pieces exits once for each.
+        if (const auto exit = error == 0 ? handle_exit() : fail_run(error)) return exit;
+    }
+    return std::nullopt;
+}
+
+void KvmEngine::raise_nmi() {
+    vcpu_.require(HostLimit::Kind::entry, "KVM_NMI", KVM_NMI);
+    ready_known_ = false;
+}
+
+void KvmEngine::request_stop() {
+    stop_requested_.store(true);
+    run_area_.set_immediate_exit(true);
+    timer_.kick();
+}
+
+// --- Steps -------------------------------------------------------------------------------------------------------
+
+// KVM_SET_GUEST_DEBUG (KVM API 4.87). While it single-steps, KVM shows RFLAGS without TF, so the guest's own is noted.
+void KvmEngine::prepare_debugging() {
+    step_done_ = step_faulted_ = false;
+    if (!stepping_ && !debug_on_) return;
+    if (!debug_on_) guest_trap_flag_ = (general().rflags & rflags::tf) != 0 && !trap_queued_;
+    step_rip_ = general().rip;
+    kvm_guest_debug debug{};
+    debug.control = stepping_ ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0;
+    vcpu_.require(HostLimit::Kind::entry, "KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug);
+    general_valid_ = false;
+    if (debug_on_ && !stepping_ && guest_trap_flag_) restore_trap_flag();
+    debug_on_ = stepping_;
+    trap_queued_ = false;
+}
+
+void KvmEngine::restore_trap_flag() {
+    const CpuState before = general();
+    CpuState after = before;
+    after.rflags |= rflags::tf;
+    registers_.write_changes(before, after);
+    general_valid_ = false;
+    guest_trap_flag_ = false;
+}
+
+// Counts the instruction, if one was completed, and gives the guest the trap it asked for itself.
+std::optional<Exit> KvmEngine::finish_step() {
+    if (completion_pending_) {
+        step_done_ = !step_faulted_;
+        if (const auto exit = complete()) return exit;
+    }
+    if (!step_done_) return std::nullopt;
+    const std::vector<std::byte> code = code_at(step_rip_, longest_instruction);
+    // Some KVMs report the step and forget the halt.
+    if (const std::size_t length = length_of_halt(code); length != 0 && general().rip == step_rip_ + length)
+        activity_ = Activity::halted;
+    // A repeated string instruction stops behind each iteration, and has not completed while it stands where it stood.
+    if (general().rip == step_rip_ && is_repeated_string_instruction(code)) return std::nullopt;
+    ++instructions_;
+    if (!guest_trap_flag_) return std::nullopt;
+    const kvm_guest_debug off{};
+    vcpu_.require(HostLimit::Kind::entry, "KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &off);
+    debug_on_ = false;
+    restore_trap_flag();
+    registers_.note_single_step();
+    registers_.queue_exception(static_cast<std::uint8_t>(Vector::debug));
+    trap_queued_ = true;
+    ready_known_ = false;
+    return std::nullopt;
 }
 
 }  // namespace xenolith::cpu

@@ -99,14 +99,15 @@ class KvmEngine final : public Engine {
 
     // --- The run
     std::optional<Exit> look_around();
-    void offer_interrupt();
-    bool ready_for_interrupt();
     bool wake_up();
-    bool enter();
-    void complete();
-    void begin_step();
-    void after_step();
-    std::optional<Exit> fail_run(int error);
+    bool ready_for_interrupt();
+    void offer_interrupt();
+    int enter();
+    int run_vcpu();
+    std::optional<Exit> complete();
+    void prepare_debugging();
+    void restore_trap_flag();
+    std::optional<Exit> finish_step();
 
     // --- Exits (kvm_exits.cpp). A value ends the run.
     std::optional<Exit> handle_exit();
@@ -115,22 +116,20 @@ class KvmEngine final : public Engine {
     std::optional<Exit> on_msr_read();
     std::optional<Exit> on_msr_write();
     std::optional<Exit> on_xen_hypercall();
-    void on_debug();
     [[noreturn]] void on_internal_error();
-    [[noreturn]] void refuse_instruction(const std::vector<std::byte>& bytes, std::string_view why);
-    std::optional<Exit> leave_msr(int error_number);
-    std::optional<Exit> leave_hypercall(ExitReason reason);
-    void change_state(const CpuState& before, const CpuState& after);
+    Exit fail_run(int error);
+    Exit leave_msr(int error_number);
+    Exit leave_hypercall();
+    void change_state(const CpuState& before, CpuState after);
     bool model_has_msr(std::uint32_t index) const;
     std::uint64_t read_memory(mmu::GuestPhysical address, unsigned width);
     void write_memory(mmu::GuestPhysical address, unsigned width, std::uint64_t value);
-    std::uint64_t rip_of_port_write(std::uint16_t port, unsigned width) const;
+    std::uint64_t rip_of_port_write(std::uint16_t port, unsigned width);
 
     // --- Where the guest is
     const CpuState& general() const;  // registers, segments and control registers, as of the last exit
     Moment moment() const;
     std::vector<std::byte> code_at(std::uint64_t rip, std::size_t size) const;
-    bool stands_at_string_instruction() const;
 
     // --- Time
     void start_clock();
@@ -153,7 +152,7 @@ class KvmEngine final : public Engine {
     KvmRegisters registers_;
     KickTimer timer_;
     std::size_t region_count_ = 0;  // when the slots were last made
-    bool cpuid_done_ = false;
+    bool prepared_ = false;          // CPUID is set, and KVM has the state
     std::vector<std::string> hidden_features_;
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
@@ -166,8 +165,6 @@ class KvmEngine final : public Engine {
     mutable bool general_valid_ = false;
     // During a port write: the instruction, which KVM may already have stepped over.
     std::optional<std::uint64_t> asking_rip_;
-    // Whether this KVM leaves RIP at an OUT until it is completed, as far as that has been seen.
-    mutable std::optional<bool> rip_stays_at_out_;
 
     // The exit was for us to answer; KVM finishes the instruction on the next entry.
     bool completion_pending_ = false;
@@ -178,9 +175,11 @@ class KvmEngine final : public Engine {
 
     // --- Steps
     bool stepping_ = false;
-    bool debug_on_ = false;        // KVM_SET_GUEST_DEBUG is in force
-    bool step_done_ = false;       // KVM_EXIT_DEBUG has come
-    bool guest_trap_flag_ = false;  // RFLAGS.TF is the guest's own
+    bool debug_on_ = false;         // KVM single-steps
+    bool step_done_ = false;        // an instruction was completed since the last entry
+    bool step_faulted_ = false;     // it was answered with a fault instead
+    bool guest_trap_flag_ = false;  // while KVM single-steps: RFLAGS.TF is the guest's own
+    bool trap_queued_ = false;      // its single-step trap is on the way
     std::uint64_t step_rip_ = 0;
     std::uint64_t instructions_ = 0;
     std::uint64_t instruction_end_ = 0;

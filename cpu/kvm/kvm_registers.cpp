@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cpu/kvm/kvm_requests.hpp"
+
 namespace xenolith::cpu {
 
 namespace {
@@ -140,7 +142,7 @@ void for_each_msr(Registers& r, Visitor&& visit) {
     visit(msr::xss, r.xss);
 }
 
-using MsrList = CountedList<kvm_msrs, kvm_msr_entry>;
+using MsrList = CountedList<kvm_msr_entry>;
 
 // --- The XSAVE image ---------------------------------------------------------------------------------------------
 
@@ -192,18 +194,16 @@ KvmRegisters::KvmRegisters(const KvmDevice& device, const FileDescriptor& vcpu)
 
 bool KvmRegisters::read_msr(std::uint32_t index, std::uint64_t& value) const {
     MsrList list(1);
-    list.set_count(1);
     *list.entries() = {.index = index, .reserved = 0, .data = 0};
-    if (vcpu_.control(KVM_GET_MSRS, list.data()) != 1) return false;
+    if (vcpu_.control(kvm_request::get_msrs, list.data()) != 1) return false;
     value = list.entries()->data;
     return true;
 }
 
 bool KvmRegisters::write_msr(std::uint32_t index, std::uint64_t value) const {
     MsrList list(1);
-    list.set_count(1);
     *list.entries() = {.index = index, .reserved = 0, .data = value};
-    return vcpu_.control(KVM_SET_MSRS, list.data()) == 1;
+    return vcpu_.control(kvm_request::set_msrs, list.data()) == 1;
 }
 
 // --- Reading -----------------------------------------------------------------------------------------------------
@@ -249,10 +249,9 @@ void KvmRegisters::read(CpuState& state) const {
 
 void KvmRegisters::read_msrs(CpuState& state) const {
     MsrList list(held_msrs_.size());
-    list.set_count(held_msrs_.size());
     for (std::size_t n = 0; n < held_msrs_.size(); ++n)
         list.entries()[n] = {.index = held_msrs_[n], .reserved = 0, .data = 0};
-    const int count = vcpu_.require(refused, "KVM_GET_MSRS", KVM_GET_MSRS, list.data());
+    const int count = vcpu_.require(refused, "KVM_GET_MSRS", kvm_request::get_msrs, list.data());
     const auto held = static_cast<std::size_t>(count);
     std::size_t next = 0;  // both lists have the same order
     for_each_msr(state.msr, [&](std::uint32_t index, std::uint64_t& value) {
@@ -262,7 +261,7 @@ void KvmRegisters::read_msrs(CpuState& state) const {
 
 void KvmRegisters::read_floating_point(CpuState& state) const {
     std::vector<std::byte> bytes(xsave_size_);
-    vcpu_.require(refused, "KVM_GET_XSAVE", KVM_GET_XSAVE, bytes.data());
+    vcpu_.require(refused, "KVM_GET_XSAVE", kvm_request::get_xsave, bytes.data());
     FloatingPointState& unit = state.floating_point;
     unit.control = get<std::uint16_t>(bytes, image::control);
     unit.status = get<std::uint16_t>(bytes, image::status);
@@ -393,10 +392,9 @@ void KvmRegisters::write_msrs(const CpuState& state) {
     // KVM_SET_MSRS stops at the first one it refuses, and says how many it took.
     for (std::size_t done = 0; done < wanted.size();) {
         MsrList list(wanted.size() - done);
-        list.set_count(wanted.size() - done);
         for (std::size_t n = done; n < wanted.size(); ++n)
             list.entries()[n - done] = {.index = wanted[n].first, .reserved = 0, .data = wanted[n].second};
-        done += static_cast<std::size_t>(vcpu_.require(refused, "KVM_SET_MSRS", KVM_SET_MSRS, list.data()));
+        done += static_cast<std::size_t>(vcpu_.require(refused, "KVM_SET_MSRS", kvm_request::set_msrs, list.data()));
         if (done == wanted.size()) break;
         // No harm is done if the register holds that value, whoever put it there.
         const auto& [index, value] = wanted[done];
@@ -431,7 +429,7 @@ void KvmRegisters::write_floating_point(const CpuState& state) {
         if (has_avx_) std::memcpy(bytes.data() + ymm_offset_ + n * image::slot, unit.vector[n].data() + 2, image::slot);
     }
     put(bytes, image::components, image::has_x87 | image::has_sse | (has_avx_ ? image::has_avx : 0));
-    vcpu_.require(refused, "KVM_SET_XSAVE", KVM_SET_XSAVE, bytes.data());
+    vcpu_.require(refused, "KVM_SET_XSAVE", kvm_request::set_xsave, bytes.data());
 }
 
 void KvmRegisters::write_extended_control(const CpuState& state) {
@@ -458,6 +456,22 @@ void KvmRegisters::write_events(const CpuState& state, bool keep_events) {
 }
 
 // --- Single events -----------------------------------------------------------------------------------------------
+
+bool KvmRegisters::takes_interrupt() const {
+    kvm_regs general{};
+    vcpu_.require(refused, "KVM_GET_REGS", KVM_GET_REGS, &general);
+    kvm_vcpu_events events{};
+    vcpu_.require(refused, "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &events);
+    const bool busy = events.exception.injected != 0 || events.exception.pending != 0 || events.nmi.injected != 0 ||
+                      events.interrupt.injected != 0;
+    return (general.rflags & rflags::if_) != 0 && events.interrupt.shadow == 0 && !busy;
+}
+
+bool KvmRegisters::nmi_waits() const {
+    kvm_vcpu_events events{};
+    vcpu_.require(refused, "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &events);
+    return (events.nmi.pending != 0 || events.nmi.injected != 0) && events.nmi.masked == 0;
+}
 
 void KvmRegisters::queue_exception(std::uint8_t vector) {
     kvm_vcpu_events events{};

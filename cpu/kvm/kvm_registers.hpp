@@ -34,6 +34,11 @@ class KvmRegisters {
     // Only what differs between the two, by groups. Events that KVM is about to deliver stay.
     void write_changes(const CpuState& before, const CpuState& after);
 
+    // An interrupt would be delivered if it came now: RFLAGS.IF, no shadow, and nothing else on its way.
+    bool takes_interrupt() const;
+    // An NMI is pending and not blocked.
+    bool nmi_waits() const;
+
     // KVM delivers the exception when the guest is entered next, as a fault without error code.
     void queue_exception(std::uint8_t vector);
     // The exception that KVM was about to deliver is forgotten.

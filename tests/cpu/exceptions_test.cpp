@@ -303,7 +303,7 @@ TEST(Delivery, NmiBlocksNmiUntilInterruptReturn) {
     guest.engine.run({.instructions = 1});
     EXPECT_TRUE(guest.engine.state().nmi_blocked);
     guest.engine.raise_nmi();
-    guest.engine.run({.instructions = 2});
+    guest.engine.run({.instructions = 1});
     EXPECT_FALSE(guest.engine.state().nmi_blocked);
     guest.engine.run({.instructions = 1});
     EXPECT_TRUE(guest.engine.state().nmi_blocked);

@@ -1,75 +1,15 @@
-// Runs one instruction on the host's own CPU, in user mode, with chosen registers, flags and memory: the
-// oracle that the instruction rows are compared with.
-//
-// The code page holds a small program made when the oracle is built: it saves the caller's registers, loads
-// all of the given ones (the stack pointer too), runs the instruction, stores everything, and returns. That
-// page is mapped twice, writable and executable, but never both at one address. In 32-bit mode the program
-// goes through a far jump to the compatibility-mode code segment that every 64-bit Linux process has. A fault
-// is caught by a signal handler on a stack of its own, which resumes in the program's last part.
+// The oracle of cpu/native, by the name that tests use.
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <span>
-
-#include "cpu/state/cpu_state.hpp"
+#include "cpu/native/native_oracle.hpp"
 
 namespace xenolith::test {
 
-struct NativeRegisters {
-    std::array<std::uint64_t, 16> general{};
-    std::uint64_t rflags = 0x202;  // only the arithmetic flags and DF may differ from this
-
-    bool operator==(const NativeRegisters&) const = default;
-};
-
-struct NativeFault {
-    unsigned vector = 0;
-    std::uint32_t error_code = 0;
-    std::uint64_t address = 0;     // CR2, if a page fault
-    std::uint64_t rip_offset = 0;  // from the start of the instruction; 0 for a fault, its length for a trap
-};
-
-struct NativeOutcome {
-    NativeRegisters registers;         // in 32-bit mode the low halves count, and only eight registers
-    std::optional<NativeFault> fault;  // then `registers` are those the fault left
-};
-
-enum class NativeMode : std::uint8_t { bits64, bits32 };
-
-// Which registers the program loads and stores: x87, MMX and vector registers cost time.
-enum class NativeUnits : std::uint8_t { general, all };
-
-class NativeOracle {
-  public:
-    static constexpr std::size_t memory_size = 4 * 4096;
-
-    // Null where the host cannot: not x86-64, or no compatibility mode, or no AVX where all units are asked
-    // for.
-    static std::unique_ptr<NativeOracle> create(NativeMode mode, NativeUnits units = NativeUnits::general);
-    ~NativeOracle();
-    NativeOracle(const NativeOracle&) = delete;
-    NativeOracle& operator=(const NativeOracle&) = delete;
-
-    // Memory for operands and stack: below 2 GiB, page-aligned, with an inaccessible page on either side.
-    std::span<std::byte, memory_size> memory();
-    std::uint64_t memory_address() const;
-
-    // The instruction that run() executes: 1 to 15 bytes, not a control transfer, nothing privileged.
-    void set_instruction(std::span<const std::byte> bytes);
-    NativeOutcome run(const NativeRegisters& registers);
-    // The same with x87, MMX and vector registers, both ways; for an oracle of all units. Tags come back as
-    // valid or empty only. In 64-bit mode, and after a fault, the selectors of the x87 pointers are zero.
-    NativeOutcome run(const NativeRegisters& registers, cpu::FloatingPointState& floating_point);
-
-  private:
-    struct Pages;
-    explicit NativeOracle(std::unique_ptr<Pages> pages);
-
-    std::unique_ptr<Pages> pages_;
-};
+using cpu::NativeFault;
+using cpu::NativeMode;
+using cpu::NativeOracle;
+using cpu::NativeOutcome;
+using cpu::NativeRegisters;
+using cpu::NativeUnits;
 
 }  // namespace xenolith::test

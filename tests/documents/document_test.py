@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,19 @@ def why_no_guest(name):
     return None if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
+def run_commands(commands, folder):
+    """(exit code, output); the code is None if they did not end in time. Nothing of them is left running."""
+    shell = subprocess.Popen(["sh", "-e"], cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output, _ = shell.communicate(commands, timeout=SECONDS)
+        return shell.returncode, output
+    except subprocess.TimeoutExpired:
+        os.killpg(shell.pid, signal.SIGKILL)
+        output, _ = shell.communicate()
+        return None, output
+
+
 def main():
     path = ROOT / sys.argv[1]
     text = path.read_text(encoding="utf-8")
@@ -45,18 +59,15 @@ def main():
             if block.guest and (reason := why_no_guest(block.guest)):
                 skips.append(f"{where}: {reason}")
                 continue
-            try:
-                result = subprocess.run(["sh", "-e"], input=block.commands, cwd=folder, text=True, timeout=SECONDS,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-            except subprocess.TimeoutExpired:
+            code, output = run_commands(block.commands, folder)
+            if code is None:
                 failures.append(f"{where}: not done after {SECONDS} seconds")
-                continue
-            if result.returncode != block.exit_code:
-                failures.append(f"{where}: exit code {result.returncode}, expected {block.exit_code}\n"
-                                f"{result.stdout[-2000:]}")
-            elif (missing := document.first_line_missing(block.shows, result.stdout)) is not None:
+            elif code != block.exit_code:
+                failures.append(f"{where}: exit code {code}, expected {block.exit_code}\n"
+                                f"{output[-2000:]}")
+            elif (missing := document.first_line_missing(block.shows, output)) is not None:
                 failures.append(f"{where}: the output does not have, in its place, the line\n{missing}\n"
-                                f"--- the output ---\n{result.stdout[-4000:]}")
+                                f"--- the output ---\n{output[-4000:]}")
     for line in failures:
         print(line)
     print(f"{len(blocks)} blocks of commands, {len(failures)} failures")

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "engine_support.hpp"
+#include "tests/machine/engine_support.hpp"
 #include "machine/guests/guests.hpp"
 #include "machine/machine.hpp"
 #include "xen/blob.hpp"

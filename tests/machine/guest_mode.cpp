@@ -1,13 +1,13 @@
 // Descriptors and gates: Intel SDM vol. 3A, 3.4.5, 6.11 and 6.14.1; task-state segments: 7.2.1 and 7.7;
 // paging: 4.3 to 4.5; virtual-8086 segments: 20.3.1.1.
-#include "guest_mode.hpp"
+#include "tests/machine/guest_mode.hpp"
 
 #include <cstring>
 #include <span>
 #include <stdexcept>
 #include <vector>
 
-#include "guest_code.hpp"
+#include "tests/machine/guest_code.hpp"
 
 namespace xenolith::machine::test {
 namespace {

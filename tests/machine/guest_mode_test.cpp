@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 
 namespace xenolith::machine::test {
 namespace {

@@ -2,9 +2,9 @@
 // and whoever called run() answers and re-enters.
 #include <gtest/gtest.h>
 
-#include "engine_support.hpp"
-#include "guest_code.hpp"
-#include "guest_mode.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/guest_code.hpp"
+#include "tests/machine/guest_mode.hpp"
 #include "xen/hypercall_exit.hpp"
 #include "xen/hypercall_page.hpp"
 

@@ -6,8 +6,8 @@
 #include <array>
 #include <cstring>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 #include "xen/blob.hpp"
 #include "xen/hypercall_page.hpp"
 

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <stdexcept>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 
 namespace xenolith::machine::test {
 namespace {

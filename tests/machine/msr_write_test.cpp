@@ -5,8 +5,8 @@
 
 #include <array>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 #include "xen/error_numbers.hpp"
 
 namespace xenolith::machine::test {

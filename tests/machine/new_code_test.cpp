@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 
 namespace xenolith::machine::test {
 namespace {

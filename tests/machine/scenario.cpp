@@ -1,4 +1,4 @@
-#include "scenario.hpp"
+#include "tests/machine/scenario.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "guest_code.hpp"
-#include "guest_mode.hpp"
+#include "tests/machine/guest_code.hpp"
+#include "tests/machine/guest_mode.hpp"
 #include "machine/machine.hpp"
 
 namespace xenolith::machine::test {

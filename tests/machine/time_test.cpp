@@ -5,8 +5,8 @@
 // between the two; everything between is register moves of one known class, and the instruction measured.
 #include <gtest/gtest.h>
 
-#include "engine_support.hpp"
-#include "scenario.hpp"
+#include "tests/machine/engine_support.hpp"
+#include "tests/machine/scenario.hpp"
 
 namespace xenolith::machine::test {
 namespace {

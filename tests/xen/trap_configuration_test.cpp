@@ -1,5 +1,5 @@
 // What each kernel accepts as a configuration, and what is in force after it refused one.
-#include "trap_fixture.hpp"
+#include "tests/xen/trap_fixture.hpp"
 
 namespace xenolith::xen {
 namespace {

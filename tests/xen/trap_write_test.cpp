@@ -1,5 +1,5 @@
 // One WRMSR after another: section 3 of the contract, for every profile, as far as it needs no CPU.
-#include "trap_fixture.hpp"
+#include "tests/xen/trap_fixture.hpp"
 
 namespace xenolith::xen {
 namespace {

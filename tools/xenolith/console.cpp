@@ -25,6 +25,7 @@ void Console::guest_byte(std::uint8_t byte) {
 }
 
 void Console::print(std::string_view lines) {
+    if (lines.empty()) return;
     clear_progress();
     if (!at_line_start_) std::fputc('\n', stdout);
     fmt::print("{}", lines);

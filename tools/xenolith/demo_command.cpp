@@ -58,14 +58,15 @@ int demo_command(const Arguments& arguments) {
             !machine_choice.xen->intercept_hypercalls)
             machine_choice.xen->blob_32 = xen::make_blob(xen::StubKind::doorbell);
         machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
+        machine::TimelineText text;
         machine::Machine machine(machine_choice);
         machine.load(guest.image(), {.format = guest.format});
         machine::RunLimits limits;
         limits.max_cycles = cycle_limit;
         console.print(fmt::format("== {}: {}\n", guest.name, guest.description));
-        machine.timeline().set_listener([&](const machine::Event& event) { console.print(machine::format_event(event)); });
+        machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
         const machine::RunResult result = machine.run(limits);
-        console.print(fmt::format("End: {}.\n{}\n", result.reason, machine::format_totals(result.totals)));
+        console.print(fmt::format("{}End: {}.\n{}\n", text.finish(), result.reason, machine::format_totals(result.totals)));
         const bool done = did_the_job(machine);
         all_done = all_done && done;
         summary += fmt::format("  {:<16} {:<42} {}\n", guest.name, guest.description,

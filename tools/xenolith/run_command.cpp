@@ -156,12 +156,13 @@ int run_command(const Arguments& arguments) {
         machine_choice.xen->blob_32 = xen::make_blob(xen::StubKind::doorbell);
     machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
     machine::RunLimits limits = run_limits(values);
+    machine::TimelineText text;
     machine::Machine machine(machine_choice);
     const loader::LoadedImage loaded = machine.load(file, load_options);
     if (!quiet) {
         for (const std::string& line : loaded.description) console.print(line + "\n");
         console.print(fmt::format("{:>14} {}\n", "cycles", "mode cs:rip  instruction"));
-        machine.timeline().set_listener([&](const machine::Event& event) { console.print(machine::format_event(event)); });
+        machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
     }
     Keyboard keyboard;
     interrupt_seen = 0;
@@ -173,11 +174,14 @@ int run_command(const Arguments& arguments) {
     };
     const machine::RunResult result = machine.run(limits);
     std::signal(SIGINT, SIG_DFL);
-    if (!quiet) console.print(fmt::format("End: {}.\n{}", result.reason, machine::format_totals(result.totals)));
+    if (!quiet)
+        console.print(fmt::format("{}End: {}.\n{}{}", text.finish(), result.reason,
+                                  machine_choice.xen ? machine::diagnose(machine.timeline()) : "",
+                                  machine::format_totals(result.totals)));
     if (json || values.count("timeline") != 0) {
-        const std::string text = machine::timeline_json(machine.timeline(), result.totals);
-        if (json) console.print(text);
-        if (values.count("timeline") != 0) machine::write_atomically(values["timeline"].as<std::string>(), text);
+        const std::string document = machine::timeline_json(machine.timeline(), result.totals);
+        if (json) console.print(document);
+        if (values.count("timeline") != 0) machine::write_atomically(values["timeline"].as<std::string>(), document);
     }
     return exit_code_of(result, limits.stop_at);
 }

@@ -1,0 +1,84 @@
+// A Processor that executes single decoded instructions, set up as a user-mode program of the host would find
+// its CPU: the counterpart of NativeOracle, with the operand memory at the same linear address.
+#pragma once
+
+#include <bitset>
+#include <cstring>
+#include <optional>
+#include <span>
+
+#include "cpu/decode/decoder.hpp"
+#include "cpu/native/native_oracle.hpp"
+#include "cpu/processor.hpp"
+#include "mmu/guest_memory.hpp"
+
+namespace xenolith::cpu {
+
+// A world with nothing in it.
+class EmptyWorld : public Environment {
+  public:
+    std::uint32_t port_read(const Moment&, std::uint16_t, unsigned) override { return ~0u; }
+    void port_write(const Moment&, std::uint16_t, unsigned, std::uint32_t, CpuState&,
+                    LinearMemory&) override {}
+    std::uint64_t mmio_read(const Moment&, mmu::GuestPhysical, unsigned) override {
+        return ~std::uint64_t{0};
+    }
+    void mmio_write(const Moment&, mmu::GuestPhysical, unsigned, std::uint64_t) override {}
+    MsrOutcome msr_read(const Moment&, std::uint32_t, bool) override { return {}; }
+    MsrOutcome msr_write(const Moment&, std::uint32_t, std::uint64_t, bool, const CpuState&) override {
+        return {};
+    }
+    CpuidLeaf cpuid(const Moment&, std::uint32_t, std::uint32_t, CpuidLeaf model) override { return model; }
+    HypercallOutcome hypercall(const Moment&, HypercallInstruction, const CpuState&, LinearMemory&) override {
+        return {};
+    }
+    std::uint8_t acknowledge_interrupt(const Moment&) override { return 0; }
+};
+
+// Every feature there is, so that every row decodes.
+inline const CpuModel& model_with_everything(Vendor vendor) {
+    constexpr std::uint32_t signature = 0x306a9, highest_leaf = 0xd;
+    static const CpuModel models[] = {
+        {"everything", "", Vendor::intel, signature, 46, highest_leaf, std::bitset<128>().set()},
+        {"everything", "", Vendor::amd, signature, 46, highest_leaf, std::bitset<128>().set()},
+    };
+    return models[vendor == Vendor::amd ? 1 : 0];
+}
+
+// Where vendors differ, as the host does.
+inline const CpuModel& model_like_the_host() {
+    return model_with_everything(__builtin_cpu_is("amd") != 0 ? Vendor::amd : Vendor::intel);
+}
+
+class RowBench {
+  public:
+    // Maps `memory_address`, page-aligned and below 4 GiB, for user reads and writes, and nothing around it.
+    RowBench(NativeMode mode, std::uint64_t memory_address);
+
+    std::span<std::byte, NativeOracle::memory_size> memory() {
+        return std::span<std::byte, NativeOracle::memory_size>(memory_, NativeOracle::memory_size);
+    }
+    const Decoder& decoder() const { return decoder_; }
+    Processor& processor() { return processor_; }
+
+    // Where the instruction stands; 0x400000 at first. Nothing is mapped there: it is not fetched.
+    void set_instruction_address(std::uint64_t address) { code_ = address; }
+    // A repeated string instruction is run until it no longer yields.
+    NativeOutcome run(const Instruction& instruction, const NativeRegisters& registers);
+    // The same with x87, MMX and vector registers, both ways.
+    NativeOutcome run(const Instruction& instruction, const NativeRegisters& registers,
+                      FloatingPointState& floating_point);
+
+  private:
+    void map(std::uint64_t linear, std::uint64_t physical);
+
+    mmu::GuestMemory guest_;
+    EmptyWorld world_;
+    Decoder decoder_;
+    Processor processor_;
+    std::byte* memory_ = nullptr;
+    std::uint64_t code_ = 0x400000;
+    std::uint64_t next_table_;
+};
+
+}  // namespace xenolith::cpu
