@@ -4,6 +4,7 @@
 #include <array>
 
 #include "cpu/interpreter/interpreter.hpp"
+#include "cpu/kvm/kvm_engine.hpp"
 
 namespace xenolith::machine {
 
@@ -14,8 +15,19 @@ std::unique_ptr<cpu::Engine> make(const EngineParts& parts) {
     return std::make_unique<Engine>(parts.memory, parts.environment, parts.model, parts.timing, parts.vcpu);
 }
 
+std::unique_ptr<cpu::Engine> make_kvm(const EngineParts& parts) {
+    return std::make_unique<cpu::KvmEngine>(parts.memory, parts.environment, parts.model, parts.timing, parts.vcpu,
+                                            parts.kvm);
+}
+
 constexpr std::array choices = {
     EngineChoice{"interpreter", "the reference: one instruction after the other", make<cpu::Interpreter>},
+    EngineChoice{.name = "kvm",
+                 .description = "the host's KVM: real time, not reproducible",
+                 .make = make_kvm,
+                 .unavailable = cpu::kvm_unavailable,
+                 .shows_cpuid = false,
+                 .shows_hypercalls = false},
 };
 
 }  // namespace

@@ -12,6 +12,8 @@
 #include <stdexcept>
 
 #include "cpu/decode/disassembler.hpp"
+#include "cpu/host_limit.hpp"
+#include "cpu/kvm/kvm_engine.hpp"
 #include "devices/cmos_rtc.hpp"
 #include "devices/debug_console.hpp"
 #include "devices/debug_exit.hpp"
@@ -21,6 +23,7 @@
 #include "devices/system_control.hpp"
 #include "devices/uart16550.hpp"
 #include "machine/engines.hpp"
+#include "cpu/paged_memory.hpp"
 #include "mmu/page_walk.hpp"
 #include "xen/blob.hpp"
 #include "xen/error_numbers.hpp"
@@ -46,8 +49,14 @@ const cpu::Timing& timing_of(const MachineOptions& options) {
 const EngineChoice& engine_choice_of(const MachineOptions& options) {
     const EngineChoice* const choice = find_engine(options.engine);
     if (choice == nullptr) throw std::invalid_argument(fmt::format("there is no engine named '{}'", options.engine));
+    if (choice->unavailable != nullptr)
+        if (const auto why = choice->unavailable())
+            throw cpu::HostLimit(cpu::HostLimit::Kind::unavailable,
+                                 fmt::format("the engine '{}' cannot run here: {}", choice->name, *why));
     return *choice;
 }
+
+bool is_kvm(const EngineChoice& choice) { return choice.name == "kvm"; }
 
 // xen/ knows memory by an interface of its own, because it knows no CPU.
 class DomainMemory final : public xen::GuestLinearMemory {
@@ -150,18 +159,44 @@ Machine::Machine(const MachineOptions& options)
                            stop(RunEnd::guest_exit, fmt::format("the guest called sched_op(shutdown): {}",
                                                                 xen::shutdown_reason_name(reason)));
                        }}),
-      engine_choice_(engine_choice_of(options)) {
+      engine_choice_(engine_choice_of(options)),
+      kvm_route_(is_kvm(engine_choice_) && options.xen ? cpu::resolve_route(cpu::KvmDevice(), options.kvm_route)
+                                                       : options.kvm_route) {
     add_ram(options.ram);
-    engine_ = engine_choice_.make({memory_, *this, model_, timing_, 0});
-    board_ = std::make_unique<Board>(*this, options);
     if (options.xen) configure_xen(*options.xen);
+    engine_ = make_engine(0);
+    board_ = std::make_unique<Board>(*this, options);
 }
 
 Machine::~Machine() = default;
 
 cpu::Engine& Machine::add_vcpu() {
     const auto number = static_cast<unsigned>(more_engines_.size() + 1);
-    return *more_engines_.emplace_back(engine_choice_.make({memory_, *this, model_, timing_, number}));
+    return *more_engines_.emplace_back(make_engine(number));
+}
+
+std::unique_ptr<cpu::Engine> Machine::make_engine(unsigned vcpu) {
+    EngineParts parts{memory_, *this, model_, timing_, vcpu};
+    if (is_kvm(engine_choice_) && trap_) {
+        parts.kvm.route = kvm_route_;
+        if (kvm_route_ == cpu::KvmRoute::ioctl) {
+            if (!kernel_blobs_) kernel_blobs_.emplace();
+            // The blobs' bytes are looked at when a run begins; here, only whether they have moved.
+            parts.kvm.trap = [this] {
+                if (trap_->config() != kernel_config_) {
+                    kernel_config_ = trap_->config();
+                    kernel_trap_ = kernel_blobs_->refresh(kernel_config_, blob_memory_);
+                }
+                return kernel_trap_;
+            };
+        } else {
+            parts.kvm.trap = [this] {
+                return cpu::KvmXenTrap{.msr = trap_->config().msr,
+                                       .intercept_hypercalls = trap_->intercepts_hypercalls()};
+            };
+        }
+    }
+    return engine_choice_.make(parts);
 }
 
 void Machine::add_ram(std::uint64_t bytes) {
@@ -196,8 +231,9 @@ loader::LoadedImage Machine::load(const loader::ImageFile& image, loader::LoadOp
 }
 
 void Machine::configure_xen(const XenOptions& options) {
-    const xen::StubKind kind =
-        model_.vendor() == cpu::Vendor::amd ? xen::StubKind::vmmcall : xen::StubKind::vmcall;
+    const xen::StubKind kind = !engine_choice_.shows_hypercalls            ? xen::StubKind::doorbell
+                               : model_.vendor() == cpu::Vendor::amd ? xen::StubKind::vmmcall
+                                                                     : xen::StubKind::vmcall;
     trap_.emplace(*options.profile, memory_, blob_memory_,
                   model_.vendor() == cpu::Vendor::amd ? xen::HypercallInstruction::vmmcall
                                                       : xen::HypercallInstruction::vmcall);
@@ -262,15 +298,21 @@ RunResult Machine::run(const RunLimits& limits) {
     const Wall::time_point start = Wall::now();
     const double seconds_before = seconds_;
     Wall::time_point last_progress = start;
+    if (kernel_blobs_) kernel_trap_ = kernel_blobs_->refresh(kernel_config_ = trap_->config(), blob_memory_);
+    remark_what_the_engine_hides();
     while (!stopped_) {
         const std::uint64_t now = engine_->cycles();
         if (now >= limits.max_cycles) {
             stop(RunEnd::max_cycles, fmt::format("{} cycles have passed", limits.max_cycles));
             break;
         }
-        const cpu::Exit exit =
-            engine_->run({.until_cycles = std::min({now + slice, limits.max_cycles,
-                                                    std::max(clock_.next_deadline(), now + 1)})});
+        cpu::Exit exit;
+        try {
+            exit = engine_->run({.until_cycles = std::min({now + slice, limits.max_cycles,
+                                                           std::max(clock_.next_deadline(), now + 1)})});
+        } catch (const cpu::HostLimit& limit) {
+            stop(RunEnd::host_limit, limit.what());
+        }
         clock_.advance_to(engine_->cycles());
         const Wall::time_point wall = Wall::now();
         seconds_ = seconds_before + std::chrono::duration<double>(wall - start).count();
@@ -338,6 +380,7 @@ void Machine::port_write(const cpu::Moment& moment, std::uint16_t port, unsigned
                          cpu::CpuState& state, cpu::LinearMemory& memory) {
     trapped(moment);
     if (trap_ && port == xen::doorbell::port && width >= 2) {
+        notice_page_laid_by_kernel(moment, state);
         const std::uint64_t answer = answer_hypercall(moment, "doorbell", value, state, memory);
         state.registers[cpu::rax] = state.in_64bit_code() ? answer : answer & 0xffffffff;
         return;
@@ -420,7 +463,8 @@ cpu::CpuidLeaf Machine::cpuid(const cpu::Moment& moment, std::uint32_t leaf, std
     model = {};
     if (const auto found = xen::xen_leaf(cpuid_source_, leaf, subleaf))
         model = {found->eax, found->ebx, found->ecx, found->edx};
-    timeline_.add({moment, disassemble_at(moment), CpuidLeafRead{leaf, subleaf, model}});
+    if (engine_choice_.shows_cpuid)
+        timeline_.add({moment, disassemble_at(moment), CpuidLeafRead{leaf, subleaf, model}});
     return model;
 }
 
@@ -430,6 +474,7 @@ cpu::HypercallOutcome Machine::hypercall(const cpu::Moment& moment, cpu::Hyperca
     trapped(moment);
     const bool is_vmcall = instruction == cpu::HypercallInstruction::vmcall;
     const std::uint64_t number = state.registers[cpu::rax];
+    notice_page_laid_by_kernel(moment, state);
     if (!page_written_ && !direct_call_remarked_) {
         direct_call_remarked_ = true;
         timeline_.add({moment, disassemble_at(moment),
@@ -463,6 +508,55 @@ std::uint64_t Machine::answer_hypercall(const cpu::Moment& moment, std::string_v
                                  .cost = timing_.plain_trap()}});
     if (limits_.stop_at == StopAt::first_hypercall) stop(RunEnd::reached, "the first hypercall was made");
     return answer.rax;
+}
+
+// What an engine keeps to itself belongs at the start of the story, or its reader misses it there.
+void Machine::remark_what_the_engine_hides() {
+    if (std::exchange(engine_remarked_, true) || engine_choice_.shows_cpuid) return;
+    const cpu::Moment start{.cycles = engine_->cycles(), .mode = engine_->state().mode(), .rip = engine_->state().rip};
+    std::string text = fmt::format("{} answers CPUID itself: which leaves the guest reads is not seen",
+                                   engine_choice_.name);
+    if (const auto* const kvm = dynamic_cast<const cpu::KvmEngine*>(engine_.get())) {
+        for (const std::string& feature : kvm->hidden_features()) text += "; " + feature;
+        if (kernel_blobs_) text += "; it also lays the hypercall page itself, which shows when the guest calls through it";
+    }
+    timeline_.add({start, disassemble_at(start), Remark{text}});
+}
+
+// Where KVM lays the page nobody is told. The first call tells: the code that makes it lies in a page that is one of the
+// blob's, byte for byte.
+void Machine::notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state) {
+    if (!kernel_blobs_ || page_written_) return;
+    const std::uint64_t linear = state.in_64bit_code()
+                                     ? moment.rip
+                                     : (state.segment(cpu::SegmentName::cs).base + moment.rip) & 0xffffffff;
+    mmu::GuestPhysical page;
+    if (!mmu::translate_quietly(memory_, cpu::paging_context(state, model_), {linear}, page)) return;
+    page = page.page();
+    std::vector<std::byte> laid(mmu::page_size), expected(mmu::page_size);
+    if (!memory_.read(page, laid)) return;
+    const xen::HvmConfig& config = trap_->config();
+    const bool wide = state.in_long_mode(), generated = trap_->intercepts_hypercalls();
+    const unsigned pages = generated ? 1 : wide ? config.blob_size_64 : config.blob_size_32;
+    const std::uint64_t address = wide ? config.blob_addr_64 : config.blob_addr_32;
+    for (unsigned index = 0; index < pages; ++index) {
+        // KVM generates its pages for the host's vendor, whatever the model's: a call from any such page will do.
+        if (!generated && (!blob_memory_.read(address + index * mmu::page_size, expected) || laid != expected)) continue;
+        page_written_ = true;
+        timeline_.add({moment, disassemble_at(moment),
+                       HypercallPageWrite{.msr = config.msr,
+                                          .value = page.value | index,
+                                          .address = page.value,
+                                          .index = index,
+                                          .blob = wide ? 64u : 32u,
+                                          .generated = generated,
+                                          .result = "copied",
+                                          .reason = "by the host's KVM itself, unseen: the guest now calls through it",
+                                          .cost = timing_.trap,
+                                          .page_start = {laid.begin(), laid.begin() + shown_page_bytes}}});
+        if (limits_.stop_at == StopAt::hypercall_page) stop(RunEnd::reached, "the hypercall page was copied");
+        return;
+    }
 }
 
 const cpu::Engine& Machine::engine_of(const cpu::Moment& moment) const {

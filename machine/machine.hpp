@@ -10,11 +10,13 @@
 
 #include "cpu/engine.hpp"
 #include "cpu/environment.hpp"
+#include "cpu/kvm/kvm_options.hpp"
 #include "cpu/model/cpu_model.hpp"
 #include "cpu/timing/timing.hpp"
 #include "loader/loader.hpp"
 #include "machine/bus.hpp"
 #include "machine/clock.hpp"
+#include "machine/kernel_blobs.hpp"
 #include "machine/memory_map.hpp"
 #include "machine/timeline.hpp"
 #include "mmu/guest_memory.hpp"
@@ -31,7 +33,7 @@ struct XenOptions {
     const xen::Profile* profile = &xen::default_profile();
     std::uint32_t msr = xen::default_xen_msr;  // 0: the trap is off
     bool intercept_hypercalls = false;         // INTERCEPT_HCALL: pages are generated, blobs are not used
-    // Whole pages. Empty: the built-in blob of the CPU model's vendor.
+    // Whole pages. Empty: the built-in blob of the CPU model's vendor, or doorbells if the engine needs them.
     std::vector<std::byte> blob_32, blob_64;
 };
 
@@ -41,6 +43,8 @@ struct MachineOptions {
     const cpu::CpuModel* model = nullptr;   // null: `nehalem`
     const cpu::Timing* timing = nullptr;    // null: `nehalem`
     std::optional<XenOptions> xen = XenOptions{};  // empty: no hypervisor to be seen
+    // Who lays the hypercall page on the engine `kvm`. Where KVM does, its own behaviour counts and not the profile's.
+    cpu::KvmRoute kvm_route = cpu::KvmRoute::automatic;
     // Where bytes from the serial port, the debug console and console_io go. Empty: nowhere.
     std::function<void(std::uint8_t)> serial_out, debug_out;
 };
@@ -65,6 +69,7 @@ enum class RunEnd : std::uint8_t {
     guest_exit,     // the debug-exit port, or sched_op(shutdown); `status` holds what the guest said
     reset,          // the guest asked for a reset, which this machine does not do
     run_failed,     // as KVM_RUN would: `error_number`
+    host_limit,     // the host cannot go on, for instance because its KVM lacks an instruction
 };
 
 struct RunResult {
@@ -78,6 +83,7 @@ struct RunResult {
 class Machine final : private cpu::Environment {
   public:
     // std::invalid_argument says what cannot be built: RAM size, engine name, configuration (with the errno's name).
+    // cpu::HostLimit if the host cannot run the engine.
     explicit Machine(const MachineOptions& options);
     ~Machine() override;
     Machine(const Machine&) = delete;
@@ -129,6 +135,9 @@ class Machine final : private cpu::Environment {
 
     void add_ram(std::uint64_t bytes);
     void configure_xen(const XenOptions& options);
+    std::unique_ptr<cpu::Engine> make_engine(unsigned vcpu);
+    void remark_what_the_engine_hides();
+    void notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state);
     void trapped(const cpu::Moment& moment);
     void synchronise_deadline();
     std::uint64_t answer_hypercall(const cpu::Moment& moment, std::string_view through, std::uint64_t number,
@@ -149,6 +158,11 @@ class Machine final : private cpu::Environment {
     xen::Domain domain_;
     std::unique_ptr<Board> board_;
     const EngineChoice& engine_choice_;
+    const cpu::KvmRoute kvm_route_;
+    std::optional<KernelBlobs> kernel_blobs_;  // with the ioctl route
+    cpu::KvmXenTrap kernel_trap_;
+    xen::HvmConfig kernel_config_;             // of which kernel_trap_ was made
+    bool engine_remarked_ = false;
     std::unique_ptr<cpu::Engine> engine_;
     std::vector<std::unique_ptr<cpu::Engine>> more_engines_;  // vCPU 1 and up
     RunLimits limits_;

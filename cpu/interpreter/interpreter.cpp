@@ -27,12 +27,15 @@ Interpreter::~Interpreter() { processor_.memory.remove_listener(this); }
 void Interpreter::set_state(const CpuState& state) {
     processor_.load_state(state);
     pending_.reset();
-    fetch_page_ = 1;
 }
 
 void Interpreter::advance_to(std::uint64_t cycles) { processor_.cycles_ = std::max(processor_.cycles_, cycles); }
 
-void Interpreter::shorten_deadline(std::uint64_t cycles) { deadline_ = std::min(deadline_, cycles); }
+void Interpreter::shorten_deadline(std::uint64_t cycles) {
+    deadline_ = std::min(deadline_, cycles);
+    if (cycles < processor_.run_until_.load(std::memory_order_relaxed))
+        processor_.run_until_.store(cycles, std::memory_order_relaxed);
+}
 
 void Interpreter::memory_changed(mmu::GuestPhysical start, std::uint64_t size) { blocks_.drop(start, size); }
 
@@ -80,7 +83,6 @@ Exit Interpreter::run(const Budget& budget) {
                 pending_.reset();
                 p.state.activity = Activity::shutdown;
                 p.request_attention();
-                p.request_attention();
             }
         } catch (const Processor::Leave& why) {
             undo_current();
@@ -108,25 +110,24 @@ void Interpreter::undo_current() {
 
 Exit Interpreter::run_blocks() {
     Processor& p = processor_;
-    for (;;) {
-        if (p.attention_.load(std::memory_order_relaxed) || p.cycles_ >= deadline_) [[unlikely]] {
+    for (bool at_delivery_point = true;;) {
+        if (at_delivery_point && p.cycles_ >= p.run_until_.load(std::memory_order_relaxed)) [[unlikely]] {
             if (const std::optional<Exit> exit = attend()) return *exit;
         }
-        for (bool delivery_point = false; !delivery_point;) {
-            const Block& block = *next_block();
-            if (single_ || block.count > instruction_end_ - p.instructions_) [[unlikely]] {
-                execute_some(block, single_ ? 1 : static_cast<std::uint32_t>(instruction_end_ - p.instructions_));
-                break;
-            }
-            const std::uint64_t page = p.state.rip & ~mmu::page_mask;
-            execute(block);
-            delivery_point = p.current_->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
-            p.stand_between_instructions();
+        const Block& block = *next_block();
+        if (careful_) [[unlikely]] {
+            execute_some(block);
+            at_delivery_point = true;
+            continue;
         }
+        const std::uint64_t page = p.state.rip & ~mmu::page_mask;
+        const Instruction& last = execute(block);
+        at_delivery_point = last.delivery_point || (p.state.rip & ~mmu::page_mask) != page;
+        p.state.registers[CpuState::rip_slot] = p.state.rip;
     }
 }
 
-void Interpreter::execute(const Block& block) {
+const Instruction& Interpreter::execute(const Block& block) {
     Processor& p = processor_;
     const Instruction* instruction = block.instructions.get();
     for (;;) {
@@ -136,19 +137,23 @@ void Interpreter::execute(const Block& block) {
         ++instruction;
     }
     finish(*instruction);
+    return *instruction;
 }
 
-// Runs no more than `count` instructions, then asks for attention: for single steps and the end of a budget.
-void Interpreter::execute_some(const Block& block, std::uint32_t count) {
+// Runs one instruction of the block, or no more than the budget has left, then asks for attention.
+void Interpreter::execute_some(const Block& block) {
     Processor& p = processor_;
-    const bool was_stepping = (p.state.rflags & rflags::tf) != 0, was_shadowed = p.state.interrupt_shadow;
+    const std::uint64_t left = instruction_end_ - p.instructions_;
+    const std::uint64_t count = single_ ? std::min<std::uint64_t>(left, 1) : left;
+    const std::uint64_t flags_before = p.state.rflags;
+    const bool was_shadowed = p.state.interrupt_shadow;
     p.stepping_ = single_;
     p.state.interrupt_shadow = false;
     const Instruction* instruction = block.instructions.get();
     p.request_attention();
     if (count == 0) return;
     try {
-        for (std::uint32_t done = 1;; ++done) {
+        for (std::uint64_t done = 1;; ++done) {
             p.current_ = instruction;
             instruction->execute(p, *instruction);
             if (instruction->last || done == count) break;
@@ -162,7 +167,7 @@ void Interpreter::execute_some(const Block& block, std::uint32_t count) {
     finish(*instruction);
     p.stepping_ = false;
     p.stand_between_instructions();
-    if (single_) after_single_step(was_stepping, was_shadowed);
+    if (single_) after_single_step(flags_before);
 }
 
 void Interpreter::finish(const Instruction& instruction) {
@@ -175,12 +180,13 @@ void Interpreter::finish(const Instruction& instruction) {
     if (!instruction.transfers_control) p.state.rip = p.code64() ? next : next & 0xffffffff;
 }
 
-void Interpreter::after_single_step(bool was_stepping, bool) {
+void Interpreter::after_single_step(std::uint64_t flags_before) {
     Processor& p = processor_;
     single_ = false;
-    p.state.rflags &= ~rflags::rf;
+    // RF covers one instruction, and the one that sets it does not count (SDM vol. 3B, 17.3.1.1).
+    if ((flags_before & rflags::rf) != 0) p.state.rflags &= ~rflags::rf;
     // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set.
-    if (was_stepping) {
+    if ((flags_before & rflags::tf) != 0) {
         pending_ = Event{.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bs};
         deliver_pending();
     }
@@ -189,7 +195,8 @@ void Interpreter::after_single_step(bool was_stepping, bool) {
 // Looks at everything that may come between two instructions, in the order of SDM vol. 3A, table 6-2.
 std::optional<Exit> Interpreter::attend() {
     Processor& p = processor_;
-    p.attention_.store(false, std::memory_order_relaxed);
+    p.stand_between_instructions();
+    p.run_until_.store(deadline_, std::memory_order_relaxed);
     const auto leave_with = [&](ExitReason reason) {
         p.request_attention();
         return Exit{reason};
@@ -219,6 +226,7 @@ std::optional<Exit> Interpreter::attend() {
     }
     if (state.activity == Activity::halted) return leave_with(ExitReason::halted);
     single_ = state.interrupt_shadow || (state.rflags & (rflags::tf | rflags::rf)) != 0;
+    careful_ = single_ || instruction_end_ != ~std::uint64_t{0};
     return std::nullopt;
 }
 
@@ -227,19 +235,19 @@ Block* Interpreter::next_block() {
     Processor& p = processor_;
     const std::uint64_t linear = p.code_linear(p.state.rip);
     JumpCacheEntry& entry = jump_cache_[(linear ^ linear >> 14) % jump_cache_size];
-    if (entry.linear == linear && entry.key == p.code_key() && fetch_key_ == p.code_key() &&
-        (linear & ~mmu::page_mask) == fetch_page_ && entry.block->valid) [[likely]]
+    if (entry.linear == linear && entry.key == p.code_key() && (linear & ~mmu::page_mask) == p.fetch_page_ &&
+        entry.block->valid) [[likely]]
         return entry.block;
     return find_block(linear, entry);
 }
 
 Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
     Processor& p = processor_;
+    p.stand_between_instructions();
     if (p.code64() ? !mmu::GuestLinear{p.state.rip}.is_canonical() : p.state.rip >= p.code_end())
         p.raise(Vector::general_protection, 0);
     const mmu::GuestPhysical physical = p.translate_fetch(linear);
-    fetch_page_ = linear & ~mmu::page_mask;
-    fetch_key_ = p.code_key();
+    p.fetch_page_ = linear & ~mmu::page_mask;
     const DecodeMode mode = p.code_mode();
     Block* block = blocks_.find(physical, mode);
     if (block != nullptr && block->crosses_page) {
@@ -256,7 +264,7 @@ Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
     if (!p.code64() && p.state.rip + block->bytes > p.code_end()) {
         const std::uint32_t count = instructions_within_limit(*block);
         if (count == 0) p.raise(Vector::general_protection, 0);
-        single_ = true;
+        single_ = careful_ = true;
         p.request_attention();
     } else if (!block->crosses_page) {
         entry = {linear, p.code_key(), block};

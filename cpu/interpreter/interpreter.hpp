@@ -57,10 +57,10 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     Block* next_block();
     Block* find_block(std::uint64_t linear, JumpCacheEntry& entry);
     std::uint32_t instructions_within_limit(const Block& block);
-    void execute(const Block& block);
-    void execute_some(const Block& block, std::uint32_t count);
+    const Instruction& execute(const Block& block);
+    void execute_some(const Block& block);
     void finish(const Instruction& instruction);
-    void after_single_step(bool was_stepping, bool was_shadowed);
+    void after_single_step(std::uint64_t flags_before);
     void undo_current();
     void deliver_pending();
 
@@ -68,10 +68,9 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     BlockCache blocks_;
     Processor processor_;
     std::vector<JumpCacheEntry> jump_cache_;
-    std::uint64_t fetch_page_ = 1;   // linear page of the last fetch translation, and the key it was made under
-    std::uint64_t fetch_key_ = 0;
     std::uint64_t deadline_ = 0;
     std::uint64_t instruction_end_ = 0;
+    bool careful_ = false;           // blocks are not run whole: a single step, or a budget of instructions
     bool single_ = false;            // the next instruction runs alone
     bool interrupt_line_ = false;
     std::atomic<bool> stop_requested_ = false;

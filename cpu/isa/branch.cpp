@@ -20,7 +20,7 @@ namespace {
 // T is as wide as the operand size: with 16 bits, IP is truncated whatever the code segment's size.
 template <std::unsigned_integral T>
 T relative_target(const Processor& p, const Instruction& i) {
-    return static_cast<T>(p.next_rip() + i.immediate);
+    return static_cast<T>(p.next_rip(i) + i.immediate);
 }
 
 void take(Processor& p, std::uint64_t target) {
@@ -42,7 +42,7 @@ void jump_if(Processor& p, const Instruction& i) {
     if (p.flags.condition<Code>())
         take(p, relative_target<T>(p, i));
     else
-        p.fall_through();
+        p.fall_through(i);
 }
 
 template <unsigned Code>
@@ -55,7 +55,7 @@ void jump_if_counter_zero(Processor& p, const Instruction& i) {
     if (p.get<Counter>(rcx) == 0)
         take(p, relative_target<T>(p, i));
     else
-        p.fall_through();
+        p.fall_through(i);
 }
 
 template <std::unsigned_integral Counter>
@@ -74,7 +74,7 @@ void loop(Processor& p, const Instruction& i) {
     if (again)
         take(p, relative_target<T>(p, i));
     else
-        p.fall_through();
+        p.fall_through(i);
     p.set<Counter>(rcx, count);
 }
 
@@ -218,11 +218,11 @@ void interrupt3(Processor& p, const Instruction&) {
 void interrupt1(Processor& p, const Instruction&) {
     interrupt(p, static_cast<std::uint8_t>(Vector::debug), Event::Kind::icebp);
 }
-void interrupt_on_overflow(Processor& p, const Instruction&) {
+void interrupt_on_overflow(Processor& p, const Instruction& i) {
     if (p.flags.of())
         interrupt(p, static_cast<std::uint8_t>(Vector::overflow), Event::Kind::int3_or_into);
     else
-        p.fall_through();
+        p.fall_through(i);
 }
 
 void return_from_interrupt(Processor& p, const Instruction& i) { interrupt_return(p, i.stack_width); }

@@ -229,7 +229,7 @@ void repeated(Processor& p, const Instruction& i) {
         p.charge(done * p.timing.string_iteration);
         allowed -= done;
     }
-    p.fall_through();
+    p.fall_through(i);
 }
 
 // REPE goes on while the operands are equal, REPNE while they differ. Flags are written when the instruction
@@ -251,7 +251,7 @@ void compare_repeated(Processor& p, const Instruction& i) {
             return;
         }
     }
-    p.fall_through();
+    p.fall_through(i);
 }
 
 // --- Choosing

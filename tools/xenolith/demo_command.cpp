@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "cpu/host_limit.hpp"
 #include "machine/guests/guests.hpp"
 #include "tools/xenolith/console.hpp"
 #include "tools/xenolith/machine_options.hpp"
@@ -16,7 +17,8 @@ namespace options = boost::program_options;
 
 namespace {
 
-constexpr std::uint64_t cycle_limit = 50'000'000;
+// Enough for an engine whose cycles are the host's time.
+constexpr std::uint64_t cycle_limit = 5'000'000'000;
 
 bool did_the_job(machine::Machine& machine) {
     const auto& events = machine.timeline().events();
@@ -50,7 +52,7 @@ int demo_command(const Arguments& arguments) {
     }
     const machine::MachineOptions chosen = machine_options(values);
     std::string summary;
-    bool all_done = true;
+    unsigned failed = 0, impossible = 0;
     for (const machine::BuiltInGuest& guest : machine::built_in_guests()) {
         Console console(true);
         machine::MachineOptions machine_choice = chosen;
@@ -60,20 +62,37 @@ int demo_command(const Arguments& arguments) {
         machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
         machine::TimelineText text;
         machine::Machine machine(machine_choice);
-        machine.load(guest.image(), {.format = guest.format});
+        const std::string title = fmt::format("  {:<16} {:<42} ", guest.name, guest.description);
+        const auto note_impossible = [&](std::string_view why) {
+            ++impossible;
+            summary += fmt::format("{}not possible on this host: {}\n", title, why);
+        };
+        try {
+            machine.load(guest.image(), {.format = guest.format});
+        } catch (const cpu::HostLimit& limit) {
+            console.print(fmt::format("== {}: {}\nEnd: {}.\n\n", guest.name, guest.description, limit.what()));
+            note_impossible(limit.what());
+            continue;
+        }
         machine::RunLimits limits;
         limits.max_cycles = cycle_limit;
         console.print(fmt::format("== {}: {}\n", guest.name, guest.description));
         machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
         const machine::RunResult result = machine.run(limits);
         console.print(fmt::format("{}End: {}.\n{}\n", text.finish(), result.reason, machine::format_totals(result.totals)));
+        if (result.end == machine::RunEnd::host_limit) {
+            note_impossible(result.reason);
+            continue;
+        }
         const bool done = did_the_job(machine);
-        all_done = all_done && done;
-        summary += fmt::format("  {:<16} {:<42} {}\n", guest.name, guest.description,
-                               done ? "page copied, hypercalls answered" : "DID NOT FINISH");
+        failed += done ? 0 : 1;
+        summary += fmt::format("{}{}\n", title, done ? "page copied, hypercalls answered" : "DID NOT FINISH");
     }
     fmt::print("{}", summary);
-    return all_done ? exit_code::success : exit_code::guest_ended_badly;
+    if (impossible != 0)
+        fmt::print("{} of {} guests were not possible on this host\n", impossible, machine::built_in_guests().size());
+    if (failed != 0) return exit_code::guest_ended_badly;
+    return impossible != 0 ? exit_code::unavailable : exit_code::success;
 }
 
 }  // namespace xenolith::tools

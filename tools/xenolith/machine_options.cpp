@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "cpu/model/cpu_model.hpp"
@@ -76,6 +78,7 @@ options::options_description machine_options_description() {
     // clang-format off
     description.add_options()
         ("engine", value()->value_name("NAME"), fmt::format("what executes the guest: {} (default: interpreter)", engines).c_str())
+        ("kvm-route", value()->value_name("ROUTE"), "who lays the hypercall page on the engine kvm: ioctl (KVM itself, by KVM_XEN_HVM_CONFIG), msr-exit (the WRMSR exits to us) or auto (default: auto, which is ioctl where KVM offers it)")
         ("memory", value()->value_name("SIZE"), "RAM, with a suffix K, M or G (default: 512M)")
         ("cpu", value()->value_name("MODEL"), fmt::format("CPU model: {} (default: nehalem)", models).c_str())
         ("vendor", value()->value_name("VENDOR"), "CPU vendor: intel or amd (default: the model's own)")
@@ -98,6 +101,13 @@ machine::MachineOptions machine_options(const options::variables_map& values) {
             refuse("engine", name, list_of(machine::engine_choices(), [](const auto& entry) { return entry.name; }));
         result.engine = choice->name;
     }
+    if (const std::string name = text_of(values, "kvm-route"); !name.empty()) {
+        constexpr std::array routes = {cpu::KvmRoute::automatic, cpu::KvmRoute::ioctl, cpu::KvmRoute::msr_exit};
+        const auto found = std::ranges::find(routes, name, cpu::kvm_route_name);
+        if (found == routes.end()) refuse("kvm-route", name, list_of(routes, cpu::kvm_route_name));
+        if (result.engine != "kvm") throw UsageError("--kvm-route needs --engine kvm");
+        result.kvm_route = *found;
+    }
     if (const std::string size = text_of(values, "memory"); !size.empty()) {
         result.ram = parse_size("memory", size);
         if (result.ram < machine::memory_map::smallest_ram || result.ram > mmu::GuestMemory::maximum_ram ||
@@ -116,7 +126,7 @@ machine::MachineOptions machine_options(const options::variables_map& values) {
         if (result.timing == nullptr)
             refuse("timing", name, list_of(cpu::timing_presets(), [](const auto& preset) { return preset.name; }));
     }
-    constexpr const char* xen_only[] = {"abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls"};
+    constexpr const char* xen_only[] = {"abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls", "kvm-route"};
     if (values.count("no-xen") != 0) {
         for (const char* name : xen_only)
             if (values.count(name) != 0) throw UsageError(fmt::format("--{} makes no sense with --no-xen", name));
@@ -207,6 +217,7 @@ int exit_code_of(const machine::RunResult& result, machine::StopAt asked_for) {
         case machine::RunEnd::shutdown:
         case machine::RunEnd::reset: return exit_code::guest_ended_badly;
         case machine::RunEnd::run_failed: return exit_code::run_failed;
+        case machine::RunEnd::host_limit: return exit_code::unavailable;
     }
     return exit_code::guest_ended_badly;
 }
