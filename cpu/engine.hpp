@@ -25,6 +25,7 @@ struct Exit {
     int error_number = 0;  // with `failed`
 };
 
+// Both bounds hold. A guest can fault for ever without completing an instruction: only cycles bound every run.
 struct Budget {
     std::uint64_t until_cycles = std::numeric_limits<std::uint64_t>::max();  // absolute, on the virtual clock
     std::uint64_t instructions = std::numeric_limits<std::uint64_t>::max();

@@ -15,7 +15,7 @@ namespace {
 // Where current_ points between instructions: nothing before it, no length.
 constexpr Instruction nowhere{};
 
-constexpr std::uint64_t lower_canonical_end = std::uint64_t{1} << 47;
+constexpr std::uint64_t canonical_half = std::uint64_t{1} << 47;
 
 unsigned tlb_of(mmu::Privilege privilege) {
     switch (privilege) {
@@ -84,7 +84,9 @@ void Processor::mode_changed() {
     code_key_ = (code_key_ & ~std::uint64_t{0xff}) | static_cast<std::uint64_t>(decode_mode(state)) << 1 |
                 (cpl_ == 3 ? 1u : 0u);
     const SegmentRegister& code = state.segment(SegmentName::cs);
-    code_end_ = code64_ ? lower_canonical_end : std::uint64_t{code.limit} + 1;
+    code_bias_ = code64_ ? canonical_half : 0;
+    code_span_ = code64_ ? 2 * canonical_half : std::uint64_t{code.limit} + 1;
+    fetch_page_ = 1;
     // SDM vol. 3A, 4.6: what SMAP does to a supervisor access depends on RFLAGS.AC.
     if (cpl_ == 3) {
         privilege_ = mmu::Privilege::user;
@@ -121,7 +123,7 @@ void Processor::update_window(SegmentName name) {
         }
     }
     if (checks_alignment_) window.read_end = window.write_end = 0;
-    if (name == SegmentName::cs && !code64_) code_end_ = std::uint64_t{segment.limit} + 1;
+    if (name == SegmentName::cs && !code64_) code_span_ = std::uint64_t{segment.limit} + 1;
 }
 
 void Processor::update_stack() {
@@ -130,10 +132,6 @@ void Processor::update_stack() {
     } else {
         stack_mask_ = state.segment(SegmentName::ss).attributes.default_big() ? 0xffffffff : 0xffff;
     }
-}
-
-bool Processor::target_is_valid(std::uint64_t target) const {
-    return code64_ && mmu::GuestLinear{target}.is_canonical();
 }
 
 // --- Segments (SDM vol. 3A, 5.3 to 5.5) --------------------------------------------------------------------------

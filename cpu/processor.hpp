@@ -69,6 +69,8 @@ class Processor final : public LinearMemory {
     // --- Where we are --------------------------------------------------------------------------------------------
     std::uint64_t instruction_rip() const { return state.registers[CpuState::rip_slot] + current_->start; }
     std::uint64_t next_rip() const { return state.registers[CpuState::rip_slot] + current_->end(); }
+    // The same for the instruction at hand, without a look at which it is.
+    std::uint64_t next_rip(const Instruction& i) const { return state.registers[CpuState::rip_slot] + i.end(); }
     const Instruction& current() const { return *current_; }
     std::uint64_t now() const { return cycles_ + current_->cost_before; }
     std::uint64_t instruction_count() const { return instructions_ + current_->ordinal; }
@@ -85,10 +87,10 @@ class Processor final : public LinearMemory {
     // --- Control transfer: for rows that say transfers_control -----------------------------------------------------
     // Near transfer: checks the target against the CS limit, or for being canonical, then sets RIP. #GP(0).
     void jump(std::uint64_t target) {
-        if (target >= code_end_ && !target_is_valid(target)) raise(Vector::general_protection, 0);
+        if (target + code_bias_ >= code_span_) [[unlikely]] raise(Vector::general_protection, 0);
         state.rip = target;
     }
-    void fall_through() { state.rip = next_rip(); }
+    void fall_through(const Instruction& i) { state.rip = next_rip(i); }
 
     // --- Memory operands -----------------------------------------------------------------------------------------
     std::uint64_t effective_address(const Instruction& i) const {
@@ -300,18 +302,21 @@ class Processor final : public LinearMemory {
     mmu::PagingContext paging_context() const;
     // Equal only while the same linear address, at the same privilege, means the same code decoded the same way.
     std::uint64_t code_key() const { return code_key_; }
-    void translations_changed() { code_key_ += 0x100; }
+    void translations_changed() {
+        code_key_ += 0x100;
+        fetch_page_ = 1;
+    }
     DecodeMode code_mode() const { return static_cast<DecodeMode>(code_key_ >> 1 & 0x7f); }
     // The linear address of an offset in CS.
     std::uint64_t code_linear(std::uint64_t offset) const { return (windows_[1].base + offset) & linear_mask_; }
     // Exclusive end of the offsets that CS allows; outside 64-bit mode only.
-    std::uint64_t code_end() const { return code_end_; }
+    std::uint64_t code_end() const { return code_span_; }
 
     // Translates for an instruction fetch at the current privilege; raises #PF. Counts as TLB use and cost.
     mmu::GuestPhysical translate_fetch(std::uint64_t linear);
 
     // The engine looks at interrupts, deadlines, single-step and stop requests at the next delivery point.
-    void request_attention() { attention_.store(true, std::memory_order_relaxed); }
+    void request_attention() { run_until_.store(0, std::memory_order_relaxed); }
     // A debugger or RFLAGS.TF looks behind every iteration: string instructions then do one and yield.
     bool stepping() const { return stepping_; }
 
@@ -338,7 +343,10 @@ class Processor final : public LinearMemory {
     void stand_between_instructions();
     std::uint64_t cycles_ = 0;        // at the start of the running block, plus what charge() added since
     std::uint64_t instructions_ = 0;  // at the start of the running block
-    std::atomic<bool> attention_ = false;
+    // The cycle at which the engine stops to look at anything but instructions; 0 after request_attention.
+    std::atomic<std::uint64_t> run_until_ = 0;
+    // The linear page of the last fetch translation while it still holds; 1 for none.
+    std::uint64_t fetch_page_ = 1;
     bool stepping_ = false;
 
   private:
@@ -357,7 +365,6 @@ class Processor final : public LinearMemory {
     std::uint64_t mask_for(std::uint64_t linear) const { return linear >> 32 != 0 ? ~std::uint64_t{0} : linear_mask_; }
     void update_window(SegmentName segment);
     void update_stack();
-    bool target_is_valid(std::uint64_t target) const;
     void check_segment(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);
     mmu::TlbEntry& translate(std::uint64_t linear, mmu::Access access, SegmentName segment, mmu::Tlb& tlb,
                              mmu::Privilege privilege);
@@ -379,7 +386,8 @@ class Processor final : public LinearMemory {
     std::array<Window, 6> windows_{};
     std::uint64_t linear_mask_ = 0xffffffff;
     std::uint64_t stack_mask_ = 0xffff;
-    std::uint64_t code_end_ = 0x10000;  // branch targets below it need no closer look
+    // A branch target is valid if target + bias, modulo 2^64, is below the span: below the end of CS, or canonical.
+    std::uint64_t code_bias_ = 0, code_span_ = 0x10000;
     unsigned cpl_ = 0;
     bool code64_ = false;
     bool checks_alignment_ = false;

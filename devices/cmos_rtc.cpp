@@ -275,9 +275,8 @@ void CmosRtc::settle() {
         const std::uint64_t present = state_.chain_seen;
         const std::uint64_t to_second = second - present % second;
         const bool updates = (state_.memory[register_b] & set_time) == 0;
-        if ((enabled & periodic_enable) != 0 && periodic_ticks() != 0) {
-            wait = std::min(wait, periodic_ticks() - present % periodic_ticks());
-        }
+        const std::uint64_t period = periodic_ticks();
+        if ((enabled & periodic_enable) != 0 && period != 0) wait = std::min(wait, period - present % period);
         if ((enabled & update_enable) != 0 && updates) wait = std::min(wait, to_second);
         if ((enabled & alarm_enable) != 0 && updates) {
             const std::uint64_t alarm = seconds_to_alarm();

@@ -93,6 +93,7 @@ bool read_class(const ImageFile& image) {
 
 void check_no_overlap(const ImageFile& image, const ElfHeaders& headers) {
     std::vector<const ElfSegment*> sorted;
+    sorted.reserve(headers.load.size());
     for (const ElfSegment& segment : headers.load) sorted.push_back(&segment);
     std::sort(sorted.begin(), sorted.end(), [](const ElfSegment* a, const ElfSegment* b) {
         return a->physical_address < b->physical_address;

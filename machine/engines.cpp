@@ -27,7 +27,8 @@ constexpr std::array choices = {
                  .make = make_kvm,
                  .unavailable = cpu::kvm_unavailable,
                  .shows_cpuid = false,
-                 .shows_hypercalls = false},
+                 .shows_hypercalls = false,
+                 .reproducible = false},
 };
 
 }  // namespace

@@ -35,6 +35,8 @@ struct EngineChoice {
     // It asks the machine about each CPUID and each VMCALL of the guest. An engine that does not needs hypercall stubs
     // that leave through a port.
     bool shows_cpuid = true, shows_hypercalls = true;
+    // Its clock is the timing preset's, so that two runs are the same to the cycle.
+    bool reproducible = true;
 };
 
 std::span<const EngineChoice> engine_choices();

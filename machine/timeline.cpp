@@ -25,6 +25,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
     using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // C++20 can do without, clang 16 cannot
 
 std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
 
@@ -60,7 +62,7 @@ std::string signature(const cpu::CpuidLeaf& value) {
 std::string explain(const CpuidLeafRead& read) {
     const cpu::CpuidLeaf& value = read.value;
     const std::uint32_t offset = read.leaf & 0xff;
-    const std::string raw =
+    std::string raw =
         fmt::format("eax={:08x} ebx={:08x} ecx={:08x} edx={:08x}", value.eax, value.ebx, value.ecx, value.edx);
     switch (offset) {
         case 0:
@@ -277,10 +279,17 @@ std::string timeline_json(const Timeline& timeline, const Totals& totals) {
 }
 
 void write_atomically(const std::filesystem::path& file, std::string_view text) {
-    const std::string temporary = fmt::format("{}.{}.part", file.string(), ::getpid());
-    std::FILE* const out = std::fopen(temporary.c_str(), "wbx");
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    const fs::file_status there = fs::status(file, ignored);
+    // A device or a pipe is written as it stands: a file renamed to its name would take its place. Behind a link, what
+    // the link leads to is replaced.
+    const bool replaces = !fs::exists(there) || fs::is_regular_file(there);
+    const fs::path target = fs::is_regular_file(there) ? fs::canonical(file) : file;
+    const std::string written_to = replaces ? fmt::format("{}.{}.part", target.string(), ::getpid()) : target.string();
+    std::FILE* const out = std::fopen(written_to.c_str(), replaces ? "wbx" : "wb");
     const auto fail = [&](int error) {
-        if (out != nullptr) ::unlink(temporary.c_str());
+        if (out != nullptr && replaces) ::unlink(written_to.c_str());
         throw std::runtime_error(fmt::format("{}: cannot write: {}", file.string(), std::strerror(error)));
     };
     if (out == nullptr) fail(errno);
@@ -288,7 +297,7 @@ void write_atomically(const std::filesystem::path& file, std::string_view text) 
     const int write_error = errno;
     const bool closed = std::fclose(out) == 0;
     if (!written || !closed) fail(written ? errno : write_error);
-    if (std::rename(temporary.c_str(), file.c_str()) != 0) fail(errno);
+    if (replaces && std::rename(written_to.c_str(), target.c_str()) != 0) fail(errno);
 }
 
 }  // namespace xenolith::machine

@@ -112,8 +112,8 @@ class TimelineText {
 
 // {"events": [...], "totals": {...}}, as docs/timeline.md describes it. Addresses are hexadecimal strings.
 std::string timeline_json(const Timeline& timeline, const Totals& totals);
-// Writes text so that the file is either whole or not there: to a new file beside it, then renamed.
-// std::runtime_error names the file and the reason.
+// Writes text so that the file is either whole or as it was: to a new file beside it, then renamed. A device or a pipe is
+// written straight. std::runtime_error names the file and the reason.
 void write_atomically(const std::filesystem::path& file, std::string_view text);
 
 }  // namespace xenolith::machine

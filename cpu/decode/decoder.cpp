@@ -3,8 +3,6 @@
 // where it does not know the encoding at all, the row's feature decides and the instruction raises #UD.
 #include "cpu/decode/decoder.hpp"
 
-#include <algorithm>
-
 #include "cpu/isa/row.hpp"
 #include "cpu/processor.hpp"
 
@@ -39,6 +37,12 @@ std::uint8_t address_register(ZydisRegister name) {
                                        : static_cast<std::uint8_t>(ZydisRegisterGetId(name));
 }
 
+// SIB.base 5 with ModRM.mod 0: a displacement and no base, whatever REX.B says (SDM vol. 2A, table 2-3). With 32-bit
+// addresses in 64-bit code Zydis 4.0 names R13D and no displacement.
+bool has_no_base(const ZydisDecodedInstruction& from) {
+    return (from.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 && from.raw.modrm.mod == 0 && from.raw.sib.base == 5;
+}
+
 SegmentName segment_name(ZydisRegister name) {
     switch (name) {
         case ZYDIS_REGISTER_ES: return SegmentName::es;
@@ -54,16 +58,20 @@ AddressSize address_size(ZyanU8 bits) {
     return bits == 64 ? AddressSize::bits64 : bits == 32 ? AddressSize::bits32 : AddressSize::bits16;
 }
 
-bool has_mmx_operand(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands) {
-    return std::any_of(operands, operands + from.operand_count_visible, [](const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-               ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
-    });
-}
-
 bool is_vector(ZydisRegister name) {
     const ZydisRegisterClass kind = ZydisRegisterGetClass(name);
     return kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM;
+}
+
+// For find_row.
+std::uint16_t operand_flag(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands) {
+    std::uint16_t flag = 0;
+    for (unsigned n = 0; n < from.operand_count_visible; ++n) {
+        if (operands[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+        if (ZydisRegisterGetClass(operands[n].reg.value) == ZYDIS_REGCLASS_MMX) return row_flag::mmx_operand;
+        if (is_vector(operands[n].reg.value)) flag = row_flag::vector_operand;
+    }
+    return flag;
 }
 
 bool is_x87(const ZydisDecodedInstruction& from) {
@@ -143,7 +151,7 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Instruction& out) const {
     Shape shape{from, operands, out};
-    const Row* row = find_row(from.mnemonic, has_mmx_operand(from, operands));
+    const Row* row = find_row(from.mnemonic, operand_flag(from, operands));
     if (row != nullptr && row->variant != nullptr) row = row->variant(*row, shape);
     if (row == nullptr || !model_.has(row->feature)) return;
     shape.row = row;
@@ -175,7 +183,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
                 shape.form = shape.form << 4 | 2;
                 out.has_memory = true;
                 out.segment = segment_name(operand.mem.segment);
-                out.base = address_register(operand.mem.base);
+                out.base = has_no_base(from) ? std::uint8_t{CpuState::zero_slot} : address_register(operand.mem.base);
                 if (is_vector(operand.mem.index)) {
                     // A gather's vector of indices: its number stands where the memory operand has none.
                     if (n < 4) out.registers[n] = register_operand(operand.mem.index);
@@ -184,6 +192,7 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
                 }
                 out.scale_shift = operand.mem.scale == 8 ? 3 : operand.mem.scale == 4 ? 2 : operand.mem.scale == 2 ? 1 : 0;
                 out.displacement = operand.mem.disp.has_displacement != 0 ? operand.mem.disp.value : 0;
+                if (has_no_base(from)) out.displacement = from.raw.disp.value;
                 if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
                     // The interpreter keeps the block's start in this slot; whoever places the instruction in a block
                     // adds its end to the displacement.

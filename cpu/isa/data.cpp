@@ -50,7 +50,7 @@ bool operand_is(const Shape& shape, unsigned number, ZydisRegisterClass kind) {
 // Moves of segment, control and debug registers cost more, and those that write one end their block.
 const Row* move_variant(const Row& self, const Shape& shape) {
     using namespace row_flag;
-    static const Row to_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::segment_load, ends_block};
+    static const Row to_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::segment_load, ends_block | delivery_point};
     static const Row from_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::simple};
     static const Row to_control{ZYDIS_MNEMONIC_MOV, select_control_move, CostClass::system,
                                 ends_block | delivery_point};

@@ -2,13 +2,15 @@
 //
 // An operation is a few host instructions that find their operands on the host's register stack or in the
 // exchange area. run() puts the operands there, sets the guest's control word - precision, rounding and also
-// its exception masks - calls the operation, and takes status and results away. With an exception unmasked the
-// host then holds just what the guest's CPU would: the untouched operands, or a result with adjusted exponent.
-// It becomes a signal only if a waiting instruction follows, so none does until FNCLEX has been executed.
-// Moves of 80-bit operands never raise anything, so they may come before and behind.
+// its exception masks - calls the operation, and takes status and results away. With an exception unmasked
+// the host then holds just what the guest's CPU would: the untouched operands, or a result with adjusted
+// exponent. It becomes a signal only if a waiting instruction follows, so none does until FNCLEX has been
+// executed. Moves of 80-bit operands never raise anything, so they may come before and behind.
 //
 // A host of another kind, or arithmetic in software, would replace `run` and the operations below it.
 #pragma once
+
+#include <emmintrin.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +30,12 @@ struct alignas(16) Exchange {
     std::uint16_t control = 0x037f;
     std::uint16_t status = 0;  // exception flags of this operation alone, and the condition code
     std::uint16_t host_control = 0;
+    std::uint16_t status_before = 0;  // its top of stack counts
 
+    // How far the operation moved the top of the stack, from 0 to 7, beyond its operands.
+    unsigned stack_moved(unsigned operands) const {
+        return ((status >> 11) - (status_before >> 11) + operands) & 7u;
+    }
     template <class T>
     void set_memory(T value) {
         std::memcpy(memory, &value, sizeof(value));
@@ -43,7 +50,7 @@ struct alignas(16) Exchange {
 static_assert(offsetof(Exchange, second) == 16 && offsetof(Exchange, result) == 32 &&
               offsetof(Exchange, next_result) == 48 && offsetof(Exchange, memory) == 64 &&
               offsetof(Exchange, control) == 80 && offsetof(Exchange, status) == 82 &&
-              offsetof(Exchange, host_control) == 84);
+              offsetof(Exchange, host_control) == 84 && offsetof(Exchange, status_before) == 86);
 
 // Called with the address of the exchange area in RDI; changes nothing but x87 registers and its memory.
 using Operation = void (*)();
@@ -61,6 +68,7 @@ inline void run(Exchange& exchange, Operation operation) {
     asm volatile(
         "fnstcw 84(%%rdi)\n\t"
         "fnstsw %%ax\n\t"
+        "movw %%ax, 86(%%rdi)\n\t"
         "testb $0x3f, %%al\n\t"
         "jz 1f\n\t"
         "fnclex\n"
@@ -217,5 +225,66 @@ struct CompareUnordered {
 [[gnu::naked]] inline void tangent() { asm("fptan\n\tret"); }
 [[gnu::naked]] inline void sine_and_cosine() { asm("fsincos\n\tret"); }
 [[gnu::naked]] inline void extract() { asm("fxtract\n\tret"); }
+
+// --- Conversions between MMX and XMM registers, which share the x87 registers and MXCSR
+// `mxcsr` is what they run with, all exceptions masked, and becomes what they leave.
+using VectorConversion = std::uint64_t (*)(__m128i from, std::uint32_t& mxcsr);
+
+inline std::uint64_t integers_to_singles(__m128i from, std::uint32_t& mxcsr) {
+    const std::uint32_t host_mxcsr = _mm_getcsr();
+    std::uint64_t result;
+    asm volatile(
+        "ldmxcsr %[mxcsr]\n\tmovdq2q %[from], %%mm0\n\tcvtpi2ps %%mm0, %[from]\n\tmovq %[from], "
+        "%[result]\n\temms\n\t"
+        "stmxcsr %[mxcsr]\n\tldmxcsr %[host_mxcsr]"
+        : [result] "=&r"(result), [mxcsr] "+m"(mxcsr), [from] "+x"(from)
+        : [host_mxcsr] "m"(host_mxcsr)
+        : "mm0", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    return result;
+}
+inline std::uint64_t singles_to_integers(__m128i from, std::uint32_t& mxcsr) {
+    const std::uint32_t host_mxcsr = _mm_getcsr();
+    std::uint64_t result;
+    asm volatile(
+        "ldmxcsr %[mxcsr]\n\tcvtps2pi %[from], %%mm0\n\tmovq %%mm0, %[result]\n\temms\n\t"
+        "stmxcsr %[mxcsr]\n\tldmxcsr %[host_mxcsr]"
+        : [result] "=&r"(result), [mxcsr] "+m"(mxcsr), [from] "+x"(from)
+        : [host_mxcsr] "m"(host_mxcsr)
+        : "mm0", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    return result;
+}
+inline std::uint64_t singles_to_integers_truncating(__m128i from, std::uint32_t& mxcsr) {
+    const std::uint32_t host_mxcsr = _mm_getcsr();
+    std::uint64_t result;
+    asm volatile(
+        "ldmxcsr %[mxcsr]\n\tcvttps2pi %[from], %%mm0\n\tmovq %%mm0, %[result]\n\temms\n\t"
+        "stmxcsr %[mxcsr]\n\tldmxcsr %[host_mxcsr]"
+        : [result] "=&r"(result), [mxcsr] "+m"(mxcsr), [from] "+x"(from)
+        : [host_mxcsr] "m"(host_mxcsr)
+        : "mm0", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    return result;
+}
+inline std::uint64_t doubles_to_integers(__m128i from, std::uint32_t& mxcsr) {
+    const std::uint32_t host_mxcsr = _mm_getcsr();
+    std::uint64_t result;
+    asm volatile(
+        "ldmxcsr %[mxcsr]\n\tcvtpd2pi %[from], %%mm0\n\tmovq %%mm0, %[result]\n\temms\n\t"
+        "stmxcsr %[mxcsr]\n\tldmxcsr %[host_mxcsr]"
+        : [result] "=&r"(result), [mxcsr] "+m"(mxcsr), [from] "+x"(from)
+        : [host_mxcsr] "m"(host_mxcsr)
+        : "mm0", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    return result;
+}
+inline std::uint64_t doubles_to_integers_truncating(__m128i from, std::uint32_t& mxcsr) {
+    const std::uint32_t host_mxcsr = _mm_getcsr();
+    std::uint64_t result;
+    asm volatile(
+        "ldmxcsr %[mxcsr]\n\tcvttpd2pi %[from], %%mm0\n\tmovq %%mm0, %[result]\n\temms\n\t"
+        "stmxcsr %[mxcsr]\n\tldmxcsr %[host_mxcsr]"
+        : [result] "=&r"(result), [mxcsr] "+m"(mxcsr), [from] "+x"(from)
+        : [host_mxcsr] "m"(host_mxcsr)
+        : "mm0", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    return result;
+}
 
 }  // namespace xenolith::cpu::host_x87

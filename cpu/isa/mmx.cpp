@@ -1,15 +1,18 @@
-// MMX instructions, and those that SSE, SSE2 and SSSE3 added on MMX registers (SDM vol. 1, chapter 9; vol. 2).
+// MMX instructions, and those that SSE, SSE2 and SSSE3 added on MMX registers (SDM vol. 1, chapter 9; vol.
+// 2).
 //
-// An MMX register is the significand of the x87 register of the same number. Every one of these instructions makes
-// all x87 registers valid and R0 the top of the stack; a written register gets an exponent of all ones. The host's
-// XMM registers do the arithmetic, so that the host's x87 state stays out of it: where an operation looks at whole
-// registers, its operands are first brought together as it would see them in 64 bits.
+// An MMX register is the significand of the x87 register of the same number. Every one of these instructions
+// makes all x87 registers valid and R0 the top of the stack; a written register gets an exponent of all ones.
+// The host's XMM registers do the arithmetic, so that the host's x87 state stays out of it: where an
+// operation looks at whole registers, its operands are first brought together as it would see them in 64
+// bits. Only conversions, whose exceptions are their own, are done as they are.
 #include <immintrin.h>
 
 #include <array>
 
 #include "cpu/isa/floating_point.hpp"
 #include "cpu/isa/forms.hpp"
+#include "cpu/isa/host_x87.hpp"
 #include "cpu/isa/row.hpp"
 #include "cpu/processor.hpp"
 
@@ -99,7 +102,6 @@ std::uint64_t and_not(std::uint64_t first, std::uint64_t second) { return ~first
 std::uint64_t shuffle_bytes(std::uint64_t first, std::uint64_t second) {
     return low_half(_mm_shuffle_epi8(wide(first), wide(second & 0x8787878787878787)));
 }
-
 
 // --- Three operands: the last is an immediate
 // -----------------------------------------------------------------------------------
@@ -222,17 +224,16 @@ Execute select_move(const Shape& shape) {
     }
 }
 
-// MASKMOVQ: the bytes whose mask has bit 7 set go to DS:rDI. With none set nothing is accessed.
+// MASKMOVQ: the bytes whose mask has bit 7 set go to DS:rDI. As on AMD's CPUs all eight have to be writable
+// whatever the mask (Intel leaves that open), and a page fault finds the MMX registers valid already.
 void store_masked(Processor& p, const Instruction& i) {
     require_mmx(p);
+    enter_mmx(p);
     const std::uint64_t from = mmx(p, i.registers[0]), mask = mmx(p, i.registers[1]);
     const std::uint64_t selected = (mask >> 7 & 0x0101010101010101) * 0xff;
-    if (selected != 0) {
-        const std::uint64_t at = p.get<std::uint64_t>(rdi) & Processor::address_mask(i.address_size);
-        const auto old = p.begin_modify<std::uint64_t>(i.segment, at);
-        p.end_modify<std::uint64_t>((old & ~selected) | (from & selected));
-    }
-    enter_mmx(p);
+    const std::uint64_t at = p.get<std::uint64_t>(rdi) & Processor::address_mask(i.address_size);
+    const auto old = p.begin_modify<std::uint64_t>(i.segment, at);
+    p.end_modify<std::uint64_t>((old & ~selected) | (from & selected));
 }
 
 // --- Between MMX and XMM registers
@@ -255,61 +256,36 @@ void move_from_xmm(Processor& p, const Instruction& i) {
     set_mmx(p, i.registers[0], p.state.floating_point.vector[i.registers[1]][0]);
 }
 
-// The operation with the guest's rounding mode and nothing unmasked, on the host. Raises #XM, or #UD, for what
-// the guest has not masked (SDM vol. 1, 11.5).
-template <class Operation>
-__m128i convert(Processor& p, __m128i from) {
+// The operation with the guest's rounding mode and nothing unmasked, on the host. Raises #XM, or #UD, for
+// what the guest has not masked (SDM vol. 1, 11.5).
+template <host_x87::VectorConversion Operation>
+std::uint64_t convert(Processor& p, __m128i from) {
     constexpr std::uint32_t flags = 0x3f, masks = 0x1f80;
     std::uint32_t& mxcsr = p.state.floating_point.mxcsr;
-    const std::uint32_t ours = _mm_getcsr(), during = (mxcsr & ~flags) | masks;
-    std::uint32_t after = 0;
-    asm volatile("ldmxcsr %0" : : "m"(during));
-    const __m128i result = Operation::apply(from);
-    asm volatile("stmxcsr %0\n\tldmxcsr %1" : "=m"(after) : "m"(ours));
-    const std::uint32_t raised = after & flags;
-    mxcsr |= raised;
-    if ((raised & ~(mxcsr >> 7)) != 0)
+    std::uint32_t during = (mxcsr & ~flags) | masks;
+    const std::uint64_t result = Operation(from, during);
+    // An unmasked exception found before the operation leaves nothing to be found behind it.
+    constexpr std::uint32_t before_operation = 7;
+    const std::uint32_t unmasked = during & flags & ~(mxcsr >> 7);
+    mxcsr |= during & ((unmasked & before_operation) != 0 ? before_operation : flags);
+    if (unmasked != 0)
         p.raise((p.state.cr4 & cr4::osxmmexcpt) != 0 ? Vector::simd_error : Vector::invalid_opcode);
     return result;
 }
 
-// These are opaque to the compiler, which must not move them past the changes of MXCSR.
-struct IntegersToSingles {
-    static __m128i apply(__m128i value) {
-        asm volatile("cvtdq2ps %0, %0" : "+x"(value));
-        return value;
-    }
-};
-struct SinglesToIntegers {
-    static __m128i apply(__m128i value) {
-        asm volatile("cvtps2dq %0, %0" : "+x"(value));
-        return value;
-    }
-};
-struct SinglesToIntegersTruncating {
-    static __m128i apply(__m128i value) {
-        asm volatile("cvttps2dq %0, %0" : "+x"(value));
-        return value;
-    }
-};
-struct DoublesToIntegers {
-    static __m128i apply(__m128i value) {
-        asm volatile("cvtpd2dq %0, %0" : "+x"(value));
-        return value;
-    }
-};
-struct DoublesToIntegersTruncating {
-    static __m128i apply(__m128i value) {
-        asm volatile("cvttpd2dq %0, %0" : "+x"(value));
-        return value;
-    }
-};
-
+// Whether there is an MMX register or memory in its place, Intel's manual has this make MMX registers valid;
+// on AMD's CPUs memory has nothing to do with them.
 void integers_to_singles(Processor& p, const Instruction& i) {
-    require_both(p);
-    const std::uint64_t from = i.has_memory ? p.load<std::uint64_t>(i) : mmx(p, i.registers[1]);
-    const std::uint64_t result = low_half(convert<IntegersToSingles>(p, wide(from)));
-    enter_mmx(p);
+    std::uint64_t from = 0;
+    if (i.has_memory && p.model.vendor() == Vendor::amd) {
+        require_sse(p);
+        from = p.load<std::uint64_t>(i);
+    } else {
+        require_both(p);
+        from = i.has_memory ? p.load<std::uint64_t>(i) : mmx(p, i.registers[1]);
+        enter_mmx(p);
+    }
+    const std::uint64_t result = convert<host_x87::integers_to_singles>(p, wide(from));
     p.state.floating_point.vector[i.registers[0]][0] = result;
 }
 
@@ -330,16 +306,23 @@ void integers_to_doubles(Processor& p, const Instruction& i) {
     vector[1] = high_half(result);
 }
 
-template <class Operation>
+// A #XM leaves the MMX registers valid already.
+template <host_x87::VectorConversion Operation>
+void to_integers(Processor& p, const Instruction& i, __m128i from) {
+    enter_mmx(p);
+    set_mmx(p, i.registers[0], convert<Operation>(p, from));
+}
+
+template <host_x87::VectorConversion Operation>
 void singles_to_integers(Processor& p, const Instruction& i) {
     require_both(p);
     const std::uint64_t from =
         i.has_memory ? p.load<std::uint64_t>(i) : p.state.floating_point.vector[i.registers[1]][0];
-    set_mmx(p, i.registers[0], low_half(convert<Operation>(p, wide(from))));
+    to_integers<Operation>(p, i, wide(from));
 }
 
 // A memory operand of 16 bytes has to be aligned.
-template <class Operation>
+template <host_x87::VectorConversion Operation>
 void doubles_to_integers(Processor& p, const Instruction& i) {
     require_both(p);
     std::array<std::uint64_t, 2> from{};
@@ -351,7 +334,7 @@ void doubles_to_integers(Processor& p, const Instruction& i) {
         const auto& vector = p.state.floating_point.vector[i.registers[1]];
         from = {vector[0], vector[1]};
     }
-    set_mmx(p, i.registers[0], low_half(convert<Operation>(p, pair(from[0], from[1]))));
+    to_integers<Operation>(p, i, pair(from[0], from[1]));
 }
 
 }  // namespace
@@ -445,10 +428,14 @@ std::span<const Row> mmx_rows() {
         Row{ZYDIS_MNEMONIC_MOVDQ2Q, always<move_from_xmm>, vector, flag, sse2},
         Row{ZYDIS_MNEMONIC_CVTPI2PS, always<integers_to_singles>, vector, 0, sse},
         Row{ZYDIS_MNEMONIC_CVTPI2PD, always<integers_to_doubles>, vector, 0, sse2},
-        Row{ZYDIS_MNEMONIC_CVTPS2PI, always<singles_to_integers<SinglesToIntegers>>, vector, flag, sse},
-        Row{ZYDIS_MNEMONIC_CVTTPS2PI, always<singles_to_integers<SinglesToIntegersTruncating>>, vector, flag, sse},
-        Row{ZYDIS_MNEMONIC_CVTPD2PI, always<doubles_to_integers<DoublesToIntegers>>, vector, flag, sse2},
-        Row{ZYDIS_MNEMONIC_CVTTPD2PI, always<doubles_to_integers<DoublesToIntegersTruncating>>, vector, flag, sse2},
+        Row{ZYDIS_MNEMONIC_CVTPS2PI, always<singles_to_integers<host_x87::singles_to_integers>>, vector, flag,
+            sse},
+        Row{ZYDIS_MNEMONIC_CVTTPS2PI, always<singles_to_integers<host_x87::singles_to_integers_truncating>>,
+            vector, flag, sse},
+        Row{ZYDIS_MNEMONIC_CVTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers>>, vector, flag,
+            sse2},
+        Row{ZYDIS_MNEMONIC_CVTTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers_truncating>>,
+            vector, flag, sse2},
     };
     return rows;
 }

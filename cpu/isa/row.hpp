@@ -71,8 +71,10 @@ inline constexpr std::uint16_t delivery_point = 1 << 2;     // asks the Environm
 inline constexpr std::uint16_t amd_only = 1 << 3;
 inline constexpr std::uint16_t not_in_real_mode = 1 << 4;   // #UD in real mode and VM86
 inline constexpr std::uint16_t repeatable = 1 << 5;         // a string instruction: with REP it behaves as transfers_control
-inline constexpr std::uint16_t mmx_operand = 1 << 6;        // for encodings with an MMX register, where the mnemonic's
-                                                            // others (PADDB of XMM registers) have another row
+// For encodings with an MMX register, where others of the mnemonic (PADDB of XMM registers) have another row; and for
+// those with an XMM or YMM register, of mnemonics that name something else too (MOVSD and CMPSD of strings).
+inline constexpr std::uint16_t mmx_operand = 1 << 6;
+inline constexpr std::uint16_t vector_operand = 1 << 7;
 }  // namespace row_flag
 
 // Chooses the execute function for an encoding; null means the encoding raises #UD.
@@ -137,8 +139,8 @@ std::span<const Row> vector_crypto_rows();   // AES, SHA, carry-less multiplicat
 std::span<const Row> vector_string_rows();   // PCMPESTRI and its like
 std::span<const Row> vector_masked_rows();   // masked loads and stores, gathers, VZEROALL
 
-// The row of a mnemonic, or null: then the instruction raises #UD. `has_mmx_operand` says that a visible operand is an
-// MMX register; then a row with that flag comes first.
-const Row* find_row(ZydisMnemonic mnemonic, bool has_mmx_operand = false);
+// The row of a mnemonic, or null: then the instruction raises #UD. `operand_flag` is row_flag::mmx_operand or
+// row_flag::vector_operand if a visible operand is such a register, else 0; a row with that flag comes first.
+const Row* find_row(ZydisMnemonic mnemonic, std::uint16_t operand_flag = 0);
 
 }  // namespace xenolith::cpu

@@ -151,7 +151,7 @@ Execute select_pop_segment(const Shape& shape) {
 
 const Row* pop_variant(const Row& self, const Shape& shape) {
     static const Row segment{ZYDIS_MNEMONIC_POP, select_pop_segment, CostClass::segment_load,
-                             row_flag::ends_block};
+                             row_flag::ends_block | row_flag::delivery_point};
     return is_segment_operand(shape) ? &segment : &self;
 }
 

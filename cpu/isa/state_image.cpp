@@ -69,7 +69,7 @@ void clear_exceptions(Processor& p, const Instruction&) {
 // WAIT: CR0.MP decides whether TS matters (SDM vol. 3A, table 2-2).
 void wait(Processor& p, const Instruction&) {
     if ((p.state.cr0 & cr0::ts) != 0 && (p.state.cr0 & cr0::mp) != 0) p.raise(Vector::device_not_available);
-    if ((p.state.floating_point.status & summary) != 0) p.raise(Vector::x87_error);
+    require_no_pending_x87_error(p);
 }
 
 void store_control(Processor& p, const Instruction& i) {
@@ -79,6 +79,7 @@ void store_control(Processor& p, const Instruction& i) {
 
 void load_control(Processor& p, const Instruction& i) {
     require_x87(p);
+    require_no_pending_x87_error(p);
     set_control(p.state.floating_point, p.load<std::uint16_t>(i));
 }
 
@@ -105,6 +106,7 @@ void store_mxcsr(Processor& p, const Instruction& i) {
 void empty_mmx(Processor& p, const Instruction&) {
     require_mmx(p);
     p.state.floating_point.tag = 0xffff;
+    p.state.floating_point.status &= static_cast<std::uint16_t>(~(7u << 11));  // SDM vol. 3A, table 12-2
 }
 
 // --- Tags
@@ -218,6 +220,7 @@ void store_environment(Processor& p, const Instruction& i) {
 
 void load_environment(Processor& p, const Instruction& i) {
     require_x87(p);
+    require_no_pending_x87_error(p);
     const EnvironmentLayout layout = environment_layout(p, i);
     SaveImage image{};
     p.load_bytes(i.segment, p.effective_address(i), image.data(), layout.size());
@@ -243,6 +246,7 @@ void save(Processor& p, const Instruction& i) {
 
 void restore(Processor& p, const Instruction& i) {
     require_x87(p);
+    require_no_pending_x87_error(p);
     const EnvironmentLayout layout = environment_layout(p, i);
     FloatingPointState& fp = p.state.floating_point;
     SaveImage image{};

@@ -243,7 +243,7 @@ void out(Processor& p, const Instruction& i) {
     p.charge_instead(p.timing.plain_trap().total());
 }
 
-template <template <std::unsigned_integral, bool> class Access>
+template <template <class, bool> class Access>
 Execute select_port(unsigned width, bool immediate) {
     switch (width) {
         case 1:
@@ -257,11 +257,11 @@ Execute select_port(unsigned width, bool immediate) {
     }
 }
 
-template <std::unsigned_integral T, bool Immediate>
+template <class T, bool Immediate>
 struct In {
     static void execute(Processor& p, const Instruction& i) { in<T, Immediate>(p, i); }
 };
-template <std::unsigned_integral T, bool Immediate>
+template <class T, bool Immediate>
 struct Out {
     static void execute(Processor& p, const Instruction& i) { out<T, Immediate>(p, i); }
 };
@@ -325,6 +325,7 @@ bool settle(Processor& p, const MsrOutcome& outcome) {
         case not_claimed:
             return false;
         case general_protection:
+            p.charge(outcome.cycles);  // the guest has left and come back, to a fault
             p.raise(Vector::general_protection, 0);
         case stop:
             p.leave({Processor::Leave::Kind::failed, outcome.error_number});

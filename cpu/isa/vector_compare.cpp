@@ -1,8 +1,5 @@
 // Floating-point comparisons: masks by a predicate, and flags (SDM vol. 2: CMPPS, COMISS, UCOMISS and their
 // like).
-#include <array>
-#include <utility>
-
 #include "cpu/isa/vector_forms.hpp"
 #include "cpu/state/registers.hpp"
 
@@ -15,103 +12,53 @@ using vector_trait::floating, vector_trait::sets_flags;
 // --- Masks: eight predicates, or 32 with VEX
 // -------------------------------------------------------------------------
 
-using Comparison = __m128i (*)(__m128i first, __m128i second);
-
-template <unsigned Predicate>
-__m128i cmpps(__m128i a, __m128i b) {
-    asm("cmpps %2, %1, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i cmpps(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<8>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("cmpps %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i vcmpps(__m128i a, __m128i b) {
-    asm("vcmpps %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i vcmpps(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<32>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("vcmpps %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i cmppd(__m128i a, __m128i b) {
-    asm("cmppd %2, %1, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i cmppd(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<8>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("cmppd %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i vcmppd(__m128i a, __m128i b) {
-    asm("vcmppd %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i vcmppd(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<32>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("vcmppd %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i cmpss(__m128i a, __m128i b) {
-    asm("cmpss %2, %1, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i cmpss(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<8>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("cmpss %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i vcmpss(__m128i a, __m128i b) {
-    asm("vcmpss %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i vcmpss(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<32>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("vcmpss %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i cmpsd(__m128i a, __m128i b) {
-    asm("cmpsd %2, %1, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
+__m128i cmpsd(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<8>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("cmpsd %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Predicate>
-__m128i vcmpsd(__m128i a, __m128i b) {
-    asm("vcmpsd %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(Predicate));
-    return a;
-}
-__m128i cmpps_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 8>{cmpps<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 8>{});
-    return predicates[immediate % 8](first, second);
-}
-__m128i vcmpps_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 32>{vcmpps<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 32>{});
-    return predicates[immediate % 32](first, second);
-}
-__m128i cmppd_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 8>{cmppd<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 8>{});
-    return predicates[immediate % 8](first, second);
-}
-__m128i vcmppd_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 32>{vcmppd<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 32>{});
-    return predicates[immediate % 32](first, second);
-}
-__m128i cmpss_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 8>{cmpss<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 8>{});
-    return predicates[immediate % 8](first, second);
-}
-__m128i vcmpss_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 32>{vcmpss<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 32>{});
-    return predicates[immediate % 32](first, second);
-}
-__m128i cmpsd_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 8>{cmpsd<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 8>{});
-    return predicates[immediate % 8](first, second);
-}
-__m128i vcmpsd_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto predicates = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Comparison, 32>{vcmpsd<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 32>{});
-    return predicates[immediate % 32](first, second);
+__m128i vcmpsd(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<32>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("vcmpsd %2, %1, %0, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
 
 // --- Flags: unordered sets ZF, PF and CF
@@ -158,14 +105,14 @@ std::span<const Row> vector_compare_rows() {
     static const std::vector<Row> rows = [] {
         constexpr ZydisMnemonic none = ZYDIS_MNEMONIC_INVALID;
         static constexpr VectorRow table[] = {
-            {ZYDIS_MNEMONIC_CMPPS, none, sse, lanes<cmpps_by, floating>},
-            {none, ZYDIS_MNEMONIC_VCMPPS, base, lanes<vcmpps_by, floating>},
-            {ZYDIS_MNEMONIC_CMPPD, none, sse2, lanes<cmppd_by, floating>},
-            {none, ZYDIS_MNEMONIC_VCMPPD, base, lanes<vcmppd_by, floating>},
-            {ZYDIS_MNEMONIC_CMPSS, none, sse, narrow<cmpss_by, floating>},
-            {none, ZYDIS_MNEMONIC_VCMPSS, base, narrow<vcmpss_by, floating>},
-            {ZYDIS_MNEMONIC_CMPSD, none, sse2, narrow<cmpsd_by, floating>},
-            {none, ZYDIS_MNEMONIC_VCMPSD, base, narrow<vcmpsd_by, floating>},
+            {ZYDIS_MNEMONIC_CMPPS, none, sse, lanes<cmpps, floating>},
+            {none, ZYDIS_MNEMONIC_VCMPPS, base, lanes<vcmpps, floating>},
+            {ZYDIS_MNEMONIC_CMPPD, none, sse2, lanes<cmppd, floating>},
+            {none, ZYDIS_MNEMONIC_VCMPPD, base, lanes<vcmppd, floating>},
+            {ZYDIS_MNEMONIC_CMPSS, none, sse, narrow<cmpss, floating>},
+            {none, ZYDIS_MNEMONIC_VCMPSS, base, narrow<vcmpss, floating>},
+            {ZYDIS_MNEMONIC_CMPSD, none, sse2, narrow<cmpsd, floating>},
+            {none, ZYDIS_MNEMONIC_VCMPSD, base, narrow<vcmpsd, floating>},
             {ZYDIS_MNEMONIC_COMISS, ZYDIS_MNEMONIC_VCOMISS, sse, flags_of<comiss>},
             {ZYDIS_MNEMONIC_COMISD, ZYDIS_MNEMONIC_VCOMISD, sse2, flags_of<comisd>},
             {ZYDIS_MNEMONIC_UCOMISS, ZYDIS_MNEMONIC_VUCOMISS, sse, flags_of<ucomiss>},

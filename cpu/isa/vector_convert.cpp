@@ -1,8 +1,5 @@
 // Conversions between floating-point formats and integers (SDM vol. 1, 4.9, 11.4.1.6, 14.4.1; vol. 2: CVT*,
 // VCVT*).
-#include <array>
-#include <utility>
-
 #include "cpu/isa/vector_forms.hpp"
 
 namespace xenolith::cpu {
@@ -60,17 +57,21 @@ __m128i cvtsd2ss(__m128i a, __m128i b) {
 }
 
 // VCVTPS2PH uses three bits of the immediate, which the host needs as a constant.
-template <unsigned Mode>
-__m128i cvtps2ph(__m128i b) {
-    asm("vcvtps2ph %1, %0, %0" : "+x"(b) : "i"(Mode));
-    return b;
-}
-__m128i cvtps2ph_by(__m128i, __m128i second, unsigned immediate) {
-    static constexpr auto modes = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<__m128i (*)(__m128i), 8>{cvtps2ph<N>...};
+__m128i cvtps2ph(__m128i first, __m128i second, unsigned immediate) {
+    const __m128i result = by_constant<8>(first, second, immediate, []<unsigned N>(__m128i, __m128i b) {
+        asm("vcvtps2ph %1, %0, %0" : "+x"(b) : "i"(N));
+        return b;
+    });
+    // Alone of all it does not flush to zero, so tiny results are looked for here.
+    if ((immediate & looks_for_tininess) != 0) {
+        constexpr unsigned sign = 0x8000, smallest_normal = 0x0400, underflow = 0x10;
+        const Elements<std::uint16_t> halves(result);
+        for (unsigned n = 0; n < 4; ++n) {
+            const unsigned magnitude = halves[n] & ~sign;
+            if (magnitude != 0 && magnitude < smallest_normal) _mm_setcsr(_mm_getcsr() | underflow);
+        }
     }
-    (std::make_integer_sequence<unsigned, 8>{});
-    return modes[immediate & 7](second);
+    return result;
 }
 
 // --- To and from integers of 32 and 64 bits
@@ -165,7 +166,7 @@ std::span<const Row> vector_convert_rows() {
             {ZYDIS_MNEMONIC_CVTSD2SI, ZYDIS_MNEMONIC_VCVTSD2SI, sse2, by_integer<cvtsd2sil, cvtsd2siq>},
             {ZYDIS_MNEMONIC_CVTTSD2SI, ZYDIS_MNEMONIC_VCVTTSD2SI, sse2, by_integer<cvttsd2sil, cvttsd2siq>},
             {none, ZYDIS_MNEMONIC_VCVTPH2PS, base, widening<cvtph2ps, floating>, cost, f16c},
-            {none, ZYDIS_MNEMONIC_VCVTPS2PH, base, narrowing<cvtps2ph_by, floating>, cost, f16c},
+            {none, ZYDIS_MNEMONIC_VCVTPS2PH, base, narrowing<cvtps2ph, floating>, cost, f16c},
         };
         return rows_of(table);
     }();

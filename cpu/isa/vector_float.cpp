@@ -1,7 +1,4 @@
 // Floating-point arithmetic of XMM and YMM registers (SDM vol. 1, 10.4, 11.4, 12.4; vol. 2).
-#include <array>
-#include <utility>
-
 #include "cpu/isa/vector_forms.hpp"
 
 namespace xenolith::cpu {
@@ -14,56 +11,29 @@ using vector_trait::floating;
 // -----------------------
 
 // ROUNDPS and its like use four bits of the immediate.
-using Rounding = __m128i (*)(__m128i first, __m128i second);
-
-template <unsigned Mode>
-__m128i round_singles(__m128i, __m128i b) {
-    asm("roundps %1, %0, %0" : "+x"(b) : "i"(Mode));
-    return b;
+__m128i round_singles(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<16>(first, second, immediate, []<unsigned N>(__m128i, __m128i b) {
+        asm("roundps %1, %0, %0" : "+x"(b) : "i"(N));
+        return b;
+    });
 }
-template <unsigned Mode>
-__m128i round_doubles(__m128i, __m128i b) {
-    asm("roundpd %1, %0, %0" : "+x"(b) : "i"(Mode));
-    return b;
+__m128i round_doubles(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<16>(first, second, immediate, []<unsigned N>(__m128i, __m128i b) {
+        asm("roundpd %1, %0, %0" : "+x"(b) : "i"(N));
+        return b;
+    });
 }
-template <unsigned Mode>
-__m128i round_single(__m128i a, __m128i b) {
-    asm("roundss %2, %1, %0" : "+x"(a) : "x"(b), "i"(Mode));
-    return a;
+__m128i round_single(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<16>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("roundss %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
-template <unsigned Mode>
-__m128i round_double(__m128i a, __m128i b) {
-    asm("roundsd %2, %1, %0" : "+x"(a) : "x"(b), "i"(Mode));
-    return a;
-}
-
-__m128i round_singles_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto modes = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Rounding, 16>{round_singles<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 16>{});
-    return modes[immediate & 15](first, second);
-}
-__m128i round_doubles_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto modes = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Rounding, 16>{round_doubles<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 16>{});
-    return modes[immediate & 15](first, second);
-}
-__m128i round_single_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto modes = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Rounding, 16>{round_single<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 16>{});
-    return modes[immediate & 15](first, second);
-}
-__m128i round_double_by(__m128i first, __m128i second, unsigned immediate) {
-    static constexpr auto modes = []<unsigned... N>(std::integer_sequence<unsigned, N...>) {
-        return std::array<Rounding, 16>{round_double<N>...};
-    }
-    (std::make_integer_sequence<unsigned, 16>{});
-    return modes[immediate & 15](first, second);
+__m128i round_double(__m128i first, __m128i second, unsigned immediate) {
+    return by_constant<16>(first, second, immediate, []<unsigned N>(__m128i a, __m128i b) {
+        asm("roundsd %2, %1, %0" : "+x"(a) : "x"(b), "i"(N));
+        return a;
+    });
 }
 
 // Elements of the sources that do not take part count as zero, and so do elements of the result that are not
@@ -289,10 +259,10 @@ std::span<const Row> vector_float_rows() {
             {ZYDIS_MNEMONIC_RCPSS, ZYDIS_MNEMONIC_VRCPSS, sse, narrow<rcpss>},
             {ZYDIS_MNEMONIC_RSQRTPS, ZYDIS_MNEMONIC_VRSQRTPS, sse, lanes<rsqrtps>},
             {ZYDIS_MNEMONIC_RSQRTSS, ZYDIS_MNEMONIC_VRSQRTSS, sse, narrow<rsqrtss>},
-            {ZYDIS_MNEMONIC_ROUNDPS, ZYDIS_MNEMONIC_VROUNDPS, sse4_1, lanes<round_singles_by, floating>},
-            {ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_VROUNDPD, sse4_1, lanes<round_doubles_by, floating>},
-            {ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_VROUNDSS, sse4_1, narrow<round_single_by, floating>},
-            {ZYDIS_MNEMONIC_ROUNDSD, ZYDIS_MNEMONIC_VROUNDSD, sse4_1, narrow<round_double_by, floating>},
+            {ZYDIS_MNEMONIC_ROUNDPS, ZYDIS_MNEMONIC_VROUNDPS, sse4_1, lanes<round_singles, floating>},
+            {ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_VROUNDPD, sse4_1, lanes<round_doubles, floating>},
+            {ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_VROUNDSS, sse4_1, narrow<round_single, floating>},
+            {ZYDIS_MNEMONIC_ROUNDSD, ZYDIS_MNEMONIC_VROUNDSD, sse4_1, narrow<round_double, floating>},
             {ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_VDPPS, sse4_1, lanes<dot_product_of_singles, floating>,
              slow},
             {ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPD, sse4_1, narrow<dot_product_of_doubles, floating>,

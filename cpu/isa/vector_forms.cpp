@@ -50,8 +50,9 @@ void run_floating(Processor& p, VectorOperation operation, Vector256& result, co
     if (unmasked(raised & computed_first, mxcsr) != 0) {
         raised &= computed_first;
     } else if (unmasked(underflow, mxcsr) != 0 && (raised & underflow) == 0) {
-        raised |=
-            flags_of(operation, scratch, first, second, immediate, settings | flush_to_zero) & underflow;
+        raised |= flags_of(operation, scratch, first, second, immediate | looks_for_tininess,
+                           settings | flush_to_zero) &
+                  underflow;
     }
     mxcsr |= raised;
     if (unmasked(raised, mxcsr) != 0)
@@ -177,14 +178,14 @@ void execute_vector(Processor& p, const Instruction& i) {
     const Vector256& second = fetch<S>(p, i, space);
     const Vector256& first = registers[i.registers[1]];
     if constexpr (D == Destination::general32 || D == Destination::general64) {
-        Vector256 result;
+        Vector256 result{};
         compute<Floating>(p, i, result, first, second);
         if constexpr (D == Destination::general32)
             p.set(i.registers[0], static_cast<std::uint32_t>(result[0]));
         else
             p.set(i.registers[0], result[0]);
     } else if constexpr (D == Destination::flags) {
-        Vector256 result;
+        Vector256 result{};
         compute<Floating>(p, i, result, first, second);
         p.flags.set_bits(result[0]);
     } else {
@@ -212,7 +213,7 @@ template <Encoding E, bool MustBeAligned, bool Floating>
 void execute_store(Processor& p, const Instruction& i) {
     require_registers<E>(p);
     const Vector256& source = p.state.floating_point.vector[i.registers[2]];
-    Vector256 result;
+    Vector256 result{};
     if constexpr (Floating) p.probe_write(i.segment, p.effective_address(i), i.width);
     compute<Floating>(p, i, result, source, source);
     store_result<MustBeAligned>(p, i, result);
@@ -279,7 +280,7 @@ struct Operands {
     const ZydisDecodedOperand* at[ZYDIS_MAX_OPERAND_COUNT];  // all but immediates
     std::uint8_t numbers[ZYDIS_MAX_OPERAND_COUNT];           // as Instruction::registers has them
     unsigned count = 0;
-    bool any_ymm = false;
+    bool any_256_bits = false;
     bool any_other = false;  // a register that is none of XMM, YMM and general ones
 };
 
@@ -290,12 +291,11 @@ Operands operands_of(const Shape& shape) {
         if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) continue;
         found.numbers[found.count] = n < 4 ? shape.out.registers[n] : std::uint8_t{0};
         found.at[found.count++] = &operand;
+        if (operand.size == 256 || class_of(operand) == ZYDIS_REGCLASS_YMM) found.any_256_bits = true;
         switch (class_of(operand)) {
-            case ZYDIS_REGCLASS_YMM:
-                found.any_ymm = true;
-                break;
             case ZYDIS_REGCLASS_INVALID:
             case ZYDIS_REGCLASS_XMM:
+            case ZYDIS_REGCLASS_YMM:
             case ZYDIS_REGCLASS_GPR8:
             case ZYDIS_REGCLASS_GPR16:
             case ZYDIS_REGCLASS_GPR32:
@@ -369,16 +369,16 @@ Execute select_vector(const Shape& shape, const VectorOperations& operations) {
         vex ? (traits & vector_trait::aligned) != 0 : (traits & vector_trait::unaligned) == 0;
     const ZydisDecodedOperand& last = *operands.at[operands.count - 1];
     const Destination destination = destination_of(*operands.at[0], traits);
-    // BLENDV and its like have their mask behind the sources.
+    // The mask of BLENDV and its like is XMM0, or with VEX prefix the register behind the sources.
     const bool masked = (traits & vector_trait::masked) != 0;
-    const unsigned source_at = operands.count - (masked ? 2 : 1);
-    const ZydisDecodedOperand& second = masked ? *operands.at[source_at] : last;
+    const unsigned source_at = operands.count - (masked && vex ? 2 : 1);
+    const ZydisDecodedOperand& second = *operands.at[source_at];
 
     // The integer is the destination if that is a general register, else the source.
     const bool is_64_bits =
         (traits & vector_trait::integer64) != 0 &&
         (destination == Destination::general64 || (destination == Destination::xmm && last.size == 64));
-    VectorOperation operation = operands.any_ymm || is_64_bits ? operations.wide : operations.narrow;
+    VectorOperation operation = operands.any_256_bits || is_64_bits ? operations.wide : operations.narrow;
     Instruction& out = shape.out;
     out.immediate &= 0xff;
     out.registers[0] = operands.numbers[0];
@@ -404,7 +404,7 @@ Execute select_vector(const Shape& shape, const VectorOperations& operations) {
             out.width = static_cast<std::uint8_t>(second.size / 8);
             if (operations.from_memory != nullptr) operation = operations.from_memory;
         }
-        if (masked) out.registers[3] = operands.numbers[operands.count - 1];
+        if (masked) out.registers[3] = vex ? operands.numbers[operands.count - 1] : std::uint8_t{0};
     }
     out.operation = operation;
     if (operation == nullptr) return nullptr;
@@ -416,7 +416,7 @@ std::vector<Row> rows_of(std::span<const VectorRow> table) {
     for (const VectorRow& entry : table) {
         const auto add = [&](ZydisMnemonic mnemonic, Feature feature) {
             if (mnemonic == ZYDIS_MNEMONIC_INVALID) return;
-            Row row{mnemonic, select_vector, entry.cost, 0, feature};
+            Row row{mnemonic, select_vector, entry.cost, row_flag::vector_operand, feature};
             row.vector = entry.operations;
             rows.push_back(row);
         };

@@ -20,6 +20,7 @@
 
 #include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "cpu/isa/row.hpp"
@@ -60,6 +61,9 @@ std::vector<Row> rows_of(std::span<const VectorRow> table);
 
 // Calls the operation under the guest's MXCSR. Raises #XM, or #UD if CR4.OSXMMEXCPT is clear, with the flags
 // set and `result` of no meaning (SDM vol. 1, 11.5).
+// With an unmasked underflow the operation may be run once more, flushing to zero, to see if its result is
+// tiny; the immediate then has this bit.
+inline constexpr std::uint64_t looks_for_tininess = 0x100;
 void run_floating(Processor& p, VectorOperation operation, Vector256& result, const Vector256& first,
                   const Vector256& second, std::uint64_t immediate);
 
@@ -105,6 +109,24 @@ __m128i apply(__m128i first, __m128i second, std::uint64_t immediate) {
     } else {
         return Function(second);
     }
+}
+
+// For instructions whose immediate the host needs as a constant: Operation's call operator is a template on
+// it, with `Count` values.
+template <class Operation, unsigned N>
+__m128i with_constant(__m128i first, __m128i second) {
+    return Operation{}.template operator()<N>(first, second);
+}
+template <class Operation, unsigned... N>
+__m128i choose_constant(__m128i first, __m128i second, unsigned immediate,
+                        std::integer_sequence<unsigned, N...>) {
+    static constexpr __m128i (*choices[])(__m128i, __m128i) = {with_constant<Operation, N>...};
+    return choices[immediate % sizeof...(N)](first, second);
+}
+template <unsigned Count, class Operation>
+__m128i by_constant(__m128i first, __m128i second, unsigned immediate, Operation) {
+    return choose_constant<Operation>(first, second, immediate,
+                                      std::make_integer_sequence<unsigned, Count>{});
 }
 
 template <auto Function>

@@ -72,7 +72,7 @@ void unary(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     x87.record();
     if (x87.empty(0)) {
-        if (x87.report_underflow()) x87.set_st(0, x87::indefinite);
+        if (x87.report_underflow(Conditions)) x87.set_st(0, x87::indefinite);
         return;
     }
     host::Exchange exchange = x87.exchange();
@@ -81,20 +81,27 @@ void unary(Processor& p, const Instruction& i) {
     if (x87.accept(exchange, Conditions)) x87.set_st(0, exchange.result);
 }
 
-// The result replaces ST(0).
+bool is_nan(const X87Register& value) {
+    return (value.sign_exponent & 0x7fff) == 0x7fff && value.significand << 1 != 0;
+}
+
+// The result replaces ST(0). What is no quotient's leaves C0 and C3 alone.
 template <host::Operation Operation, unsigned Conditions>
 void binary(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     x87.record();
+    constexpr unsigned if_invalid = Conditions & (x87::c1 | x87::c2);
     if (x87.empty(0) || x87.empty(1)) {
-        if (x87.report_underflow()) x87.set_st(0, x87::indefinite);
+        if (x87.report_underflow(if_invalid)) x87.set_st(0, x87::indefinite);
         return;
     }
     host::Exchange exchange = x87.exchange();
     exchange.first = x87.st(0);
     exchange.second = x87.st(1);
     host::run<host::Shape{2, 1, 1}>(exchange, Operation);
-    if (x87.accept(exchange, Conditions)) x87.set_st(0, exchange.result);
+    const bool has_quotient = !x87.unmasked(exchange.status & x87::before_operation) &&
+                              (exchange.status & x87::invalid) == 0 && !is_nan(exchange.result);
+    if (x87.accept(exchange, has_quotient ? Conditions : if_invalid)) x87.set_st(0, exchange.result);
 }
 
 // The result replaces ST(1), and ST(0) is popped.
@@ -126,7 +133,8 @@ void unary_push(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     x87.record();
     if (x87.empty(0) || !x87.empty(7)) {
-        const bool respond = x87.empty(0) ? x87.report_underflow() : x87.report_overflow();
+        const bool respond =
+            x87.empty(0) ? x87.report_underflow(Conditions) : x87.report_overflow(Conditions);
         if (respond) {
             x87.set_st(0, x87::indefinite);
             x87.push(x87::indefinite);

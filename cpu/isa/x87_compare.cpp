@@ -1,4 +1,5 @@
-// x87 comparisons and conditional moves: FCOM, FUCOM, FCOMI, FTST, FXAM, FCMOVcc (SDM vol. 1, 8.3.6 and 8.3.3).
+// x87 comparisons and conditional moves: FCOM, FUCOM, FCOMI, FTST, FXAM, FCMOVcc (SDM vol. 1, 8.3.6
+// and 8.3.3).
 #include <array>
 
 #include "cpu/isa/forms.hpp"
@@ -23,17 +24,22 @@ void set_flags(Processor& p, unsigned conditions) {
                      ((conditions & x87::c0) != 0 ? rflags::cf : 0));
 }
 
+// True if the stack may be popped. An unmasked invalid operation leaves the outcome unset on Intel's CPUs
+// (SDM vol. 2, FCOM and FCOMI), and is unordered on AMD's.
 template <Outcome To>
 bool finish(Processor& p, X87& x87, unsigned status) {
+    const bool completes = !x87.unmasked(status & x87::before_operation);
+    const bool is_invalid = x87.unmasked(status & x87::invalid);
+    if (is_invalid) status |= unordered;
+    const bool sets = !is_invalid || p.model.vendor() == Vendor::amd;
     if constexpr (To == Outcome::condition_code) {
-        x87.report(status, x87::all_conditions);
-        return !x87.unmasked(status & x87::before_operation);
+        x87.report(status, sets ? x87::all_conditions : x87::c1);
     } else {
-        x87.report(status & ~unsigned{x87::all_conditions});
-        const bool completes = !x87.unmasked(status & x87::before_operation);
-        if (completes) set_flags(p, status);
-        return completes;
+        // C1 tells only of an empty register.
+        x87.report(status & ~unsigned{x87::all_conditions}, (status & x87::stack_fault) != 0 ? x87::c1 : 0);
+        if (sets) set_flags(p, status);
     }
+    return completes;
 }
 
 template <class Operation, Outcome To, unsigned Pops>
@@ -79,8 +85,7 @@ void compare_memory(Processor& p, const Instruction& i) {
 template <bool Pops>
 Execute select_compare(const Shape& shape) {
     constexpr unsigned pops = Pops ? 1 : 0;
-    if (shape.form == form("r"))
-        return compare_operand<host::Compare, Outcome::condition_code, pops, 0>;
+    if (shape.form == form("r")) return compare_operand<host::Compare, Outcome::condition_code, pops, 0>;
     return shape.width == 4 ? compare_memory<std::uint32_t, host::Compare::real32, Pops>
                             : compare_memory<std::uint64_t, host::Compare::real64, Pops>;
 }
@@ -141,7 +146,6 @@ void move_if(Processor& p, const Instruction& i) {
         if (x87.report_underflow()) x87.set_st(0, x87::indefinite);
         return;
     }
-    x87.report(0);
     if (((p.flags.bits() & Flags) != 0) == Wanted) x87.set_st(0, x87.st(from));
 }
 

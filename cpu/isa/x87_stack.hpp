@@ -1,9 +1,10 @@
-// The x87 register stack, status word and exceptions as the instructions see them (SDM vol. 1, 8.1, 8.4, 8.5).
+// The x87 register stack, status word and exceptions as the instructions see them (SDM vol.
+// 1, 8.1, 8.4, 8.5).
 //
-// An instruction makes an X87 first, which raises what has to be raised before anything else; then it reads its
-// memory operand; and only when nothing can fault any more does it change state. An unmasked exception does not
-// stop the instruction that found it with a fault: it leaves the flags and ES behind, and usually its operands
-// as they were; the next instruction that waits raises #MF.
+// An instruction makes an X87 first, which raises what has to be raised before anything else; then it reads
+// its memory operand; and only when nothing can fault any more does it change state. An unmasked exception
+// does not stop the instruction that found it with a fault: it leaves the flags and ES behind, and usually
+// its operands as they were; the next instruction that waits raises #MF.
 #pragma once
 
 #include "cpu/isa/floating_point.hpp"
@@ -78,12 +79,12 @@ class X87 {
         if (unmasked(fp_.status)) fp_.status |= x87::summary | x87::busy;
     }
     // A source is empty, or a push finds no room: true if the masked response is to follow.
-    bool report_underflow() {
-        report(x87::invalid | x87::stack_fault);
+    bool report_underflow(unsigned conditions = x87::c1) {
+        report(x87::invalid | x87::stack_fault, conditions);
         return !unmasked(x87::invalid);
     }
-    bool report_overflow() {
-        report(x87::invalid | x87::stack_fault | x87::c1);
+    bool report_overflow(unsigned conditions = x87::c1) {
+        report(x87::invalid | x87::stack_fault | x87::c1, conditions);
         return !unmasked(x87::invalid);
     }
     // What the host said of an operation; true if there is a result to store.

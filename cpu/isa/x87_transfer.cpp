@@ -1,5 +1,5 @@
-// x87 loads, stores, conversions, constants, and the instructions that only handle the stack (SDM vol. 1, 8.3.3,
-// 8.3.4; vol. 2). FNINIT, FNCLEX, FNSTSW and the state images are in cpu/isa/state_image.cpp.
+// x87 loads, stores, conversions, constants, and the instructions that only handle the stack (SDM vol.
+// 1, 8.3.3, 8.3.4; vol. 2). FNINIT, FNCLEX, FNSTSW and the state images are in cpu/isa/state_image.cpp.
 #include <array>
 
 #include "cpu/isa/forms.hpp"
@@ -68,7 +68,9 @@ void load_converted(Processor& p, const Instruction& i) {
     x87.record();
     if (!has_room(x87)) return;
     host::run<host::Shape{0, 1, 0}>(exchange, Operation);
-    if (x87.accept(exchange)) x87.push(exchange.result);
+    // The manual has an unmasked denormal operand not loaded; there are CPUs that load it.
+    x87.accept(exchange);
+    if (exchange.stack_moved(0) != 0) x87.push(exchange.result);
 }
 
 template <host::Operation Operation>
@@ -150,8 +152,8 @@ struct Indefinite<T> {
 template <>
 struct Indefinite<TenBytes> {
     using Operand = TenBytes;
-    static constexpr Operand value = {std::byte{0},    std::byte{0},    std::byte{0}, std::byte{0},
-                                      std::byte{0},    std::byte{0},    std::byte{0}, std::byte{0xc0},
+    static constexpr Operand value = {std::byte{0},    std::byte{0},   std::byte{0}, std::byte{0},
+                                      std::byte{0},    std::byte{0},   std::byte{0}, std::byte{0xc0},
                                       std::byte{0xff}, std::byte{0xff}};
 };
 
@@ -163,7 +165,11 @@ void store_converted(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     if (x87.empty(0)) {
         const bool respond = !x87.unmasked(x87::invalid);
-        if (respond) store_operand<Operand>(p, i, Indefinite<T>::value);
+        if (respond) {
+            store_operand<Operand>(p, i, Indefinite<T>::value);
+        } else {
+            p.probe_write(i.segment, p.effective_address(i), sizeof(Operand));
+        }
         x87.record();
         x87.report_underflow();
         if (respond && Pops) x87.pop();
@@ -173,7 +179,11 @@ void store_converted(Processor& p, const Instruction& i) {
     exchange.first = x87.st(0);
     host::run<host::Shape{1, 0, 0}>(exchange, Operation);
     const bool completes = !x87.unmasked(exchange.status & ~unsigned{x87::precision});
-    if (completes) store_operand<Operand>(p, i, exchange.get_memory<Operand>());
+    if (completes) {
+        store_operand<Operand>(p, i, exchange.get_memory<Operand>());
+    } else {
+        p.probe_write(i.segment, p.effective_address(i), sizeof(Operand));
+    }
     x87.record();
     x87.accept(exchange);
     if (completes && Pops) x87.pop();
@@ -182,7 +192,11 @@ void store_converted(Processor& p, const Instruction& i) {
 void store_real80(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     const bool underflow = x87.empty(0), respond = !underflow || !x87.unmasked(x87::invalid);
-    if (respond) store_operand(p, i, to_bytes(underflow ? x87::indefinite : x87.st(0)));
+    if (respond) {
+        store_operand(p, i, to_bytes(underflow ? x87::indefinite : x87.st(0)));
+    } else {
+        p.probe_write(i.segment, p.effective_address(i), sizeof(TenBytes));
+    }
     x87.record();
     if (underflow) {
         x87.report_underflow();
@@ -204,6 +218,15 @@ void store_register(Processor& p, const Instruction& i) {
     }
     x87.set_st(i.registers[0], underflow ? x87::indefinite : X87Register{x87.st(0)});
     if (Pops) x87.pop();
+}
+
+// FSTPNCE does not check for an empty register, which only is popped.
+void store_register_unchecked(Processor& p, const Instruction& i) {
+    X87 x87(p, i);
+    x87.record();
+    x87.report(0);
+    if (!x87.empty(0)) x87.set_st(i.registers[0], X87Register{x87.st(0)});
+    x87.pop();
 }
 
 template <bool Pops>
@@ -270,12 +293,15 @@ template <bool Pops>
 void release(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     x87.record();
+    x87.report(0);
     x87.set_empty(i.registers[0]);
     if (Pops) x87.pop();
 }
 
-// FNOP; and what the 8087 and 80287 had for their interrupts and protected mode.
-void nothing(Processor& p, const Instruction& i) { X87(p, i).record(); }
+void no_operation(Processor& p, const Instruction& i) { X87(p, i).record(); }
+
+// What the 8087 and 80287 had for their interrupts and protected mode: does nothing, and does not wait.
+void obsolete_control(Processor& p, const Instruction&) { require_x87(p); }
 
 }  // namespace
 
@@ -288,7 +314,7 @@ std::span<const Row> x87_transfer_rows() {
         Row{ZYDIS_MNEMONIC_FBLD, always<load_converted<TenBytes, host::load_decimal>>, x87_long, 0, fpu},
         Row{ZYDIS_MNEMONIC_FST, select_store<false>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FSTP, select_store<true>, x87, 0, fpu},
-        Row{ZYDIS_MNEMONIC_FSTPNCE, always<store_register<true>>, x87, 0, fpu},
+        Row{ZYDIS_MNEMONIC_FSTPNCE, always<store_register_unchecked>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FIST, select_store_integer<false>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FISTP, select_store_integer<true>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FISTTP, select_truncate, x87, 0, Feature::sse3},
@@ -306,10 +332,10 @@ std::span<const Row> x87_transfer_rows() {
         Row{ZYDIS_MNEMONIC_FDECSTP, always<rotate<7>>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FFREE, always<release<false>>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FFREEP, always<release<true>>, x87, 0, fpu},
-        Row{ZYDIS_MNEMONIC_FNOP, always<nothing>, x87, 0, fpu},
-        Row{ZYDIS_MNEMONIC_FENI8087_NOP, always<nothing>, x87, 0, fpu},
-        Row{ZYDIS_MNEMONIC_FDISI8087_NOP, always<nothing>, x87, 0, fpu},
-        Row{ZYDIS_MNEMONIC_FSETPM287_NOP, always<nothing>, x87, 0, fpu},
+        Row{ZYDIS_MNEMONIC_FNOP, always<no_operation>, x87, 0, fpu},
+        Row{ZYDIS_MNEMONIC_FENI8087_NOP, always<obsolete_control>, x87, 0, fpu},
+        Row{ZYDIS_MNEMONIC_FDISI8087_NOP, always<obsolete_control>, x87, 0, fpu},
+        Row{ZYDIS_MNEMONIC_FSETPM287_NOP, always<obsolete_control>, x87, 0, fpu},
     };
     return rows;
 }

@@ -7,7 +7,6 @@
 #include "cpu/kvm/kvm_engine.hpp"
 
 #include <linux/kvm.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +15,7 @@
 #include "cpu/exceptions/fault.hpp"
 #include "cpu/kvm/instruction_bytes.hpp"
 #include "cpu/kvm/kvm_cpuid.hpp"
+#include "cpu/kvm/paging_probe.hpp"
 
 namespace xenolith::cpu {
 
@@ -56,26 +56,6 @@ bool enable(const KvmDevice& device, const FileDescriptor& vm, std::uint32_t cap
 }
 
 }  // namespace
-
-RunArea::RunArea(const KvmDevice& device, const FileDescriptor& vcpu) {
-    constexpr auto kind = HostLimit::Kind::unavailable;
-    const int size = device.descriptor().require(kind, "KVM_GET_VCPU_MMAP_SIZE", KVM_GET_VCPU_MMAP_SIZE);
-    size_ = static_cast<std::size_t>(size);
-    void* const area = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.number(), 0);
-    if (area == MAP_FAILED || size_ < sizeof(kvm_run)) throw HostLimit(kind, failure_text("mmap of a vCPU", errno));
-    area_ = static_cast<kvm_run*>(area);
-}
-
-RunArea::~RunArea() { ::munmap(area_, size_); }
-
-std::byte* RunArea::at(std::uint64_t offset, std::uint64_t size) const {
-    if (offset > size_ || size > size_ - offset) return nullptr;
-    return reinterpret_cast<std::byte*>(area_) + offset;
-}
-
-void RunArea::set_immediate_exit(bool on) const {
-    std::atomic_ref(area_->immediate_exit).store(on ? 1 : 0);
-}
 
 KvmEngine::KvmEngine(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model, const Timing& timing,
                      unsigned vcpu, KvmOptions options)
@@ -124,6 +104,11 @@ void KvmEngine::prepare() {
     hidden_features_ = table.hidden;
     registers_.set_has_avx(table.has_avx);
     set_state(unheld_);
+}
+
+bool KvmEngine::can_page_outside_long_mode() {
+    if (!can_page_outside_long_mode_) can_page_outside_long_mode_ = pages_outside_long_mode(device_);
+    return *can_page_outside_long_mode_;
 }
 
 // The trap may have been configured anew since the last look.
@@ -189,6 +174,12 @@ void KvmEngine::set_state(const CpuState& state) {
     unheld_ = state;
     unheld_.registers[CpuState::rip_slot] = 0;
     prepare();
+    // A KVM without hardware virtualization takes both and gets them wrong: VM86 code leaves no trace of the mode in the
+    // flags that its faults push.
+    const bool pages = state.paging() && !state.in_long_mode();
+    if ((pages || state.in_vm86()) && !can_page_outside_long_mode())
+        throw HostLimit(HostLimit::Kind::state, pages ? "the host's KVM cannot run a guest with paging outside long mode"
+                                                      : "the host's KVM cannot run virtual-8086 code as a CPU does");
     registers_.write(state);
     activity_ = state.activity;
     general_valid_ = ready_known_ = false;

@@ -14,7 +14,8 @@
 // - RDMSR and WRMSR reach the Environment for the trap's index (msr_exit route) and for those that KVM does not know or
 //   refuses. With the ioctl route KVM lays the page itself, unseen.
 // - Moment::rip of a memory-mapped write is behind the instruction.
-// - A guest that sets RFLAGS.TF by POPF or IRET while it is stepped by an instruction budget loses its trap.
+// - While an instruction budget steps the guest: if it sets RFLAGS.TF by POPF or IRET its trap is lost, and a handler that
+//   begins with HLT may run on behind it (some KVMs report the step and not the halt).
 #pragma once
 
 #include <atomic>
@@ -30,32 +31,12 @@
 #include "cpu/kvm/kvm_options.hpp"
 #include "cpu/kvm/kvm_registers.hpp"
 #include "cpu/kvm/memory_slots.hpp"
+#include "cpu/kvm/run_area.hpp"
 #include "cpu/model/cpu_model.hpp"
 #include "cpu/timing/timing.hpp"
 #include "mmu/guest_memory.hpp"
 
-struct kvm_run;
-
 namespace xenolith::cpu {
-
-// The page that a vCPU shares with its process (struct kvm_run, KVM API 5).
-class RunArea {
-  public:
-    // HostLimit::Kind::unavailable if it cannot be mapped.
-    RunArea(const KvmDevice& device, const FileDescriptor& vcpu);
-    ~RunArea();
-    RunArea(const RunArea&) = delete;
-    RunArea& operator=(const RunArea&) = delete;
-
-    kvm_run* operator->() const { return area_; }
-    // `size` bytes at an offset, where KVM_EXIT_IO keeps its data; null if they are not inside.
-    std::byte* at(std::uint64_t offset, std::uint64_t size) const;
-    void set_immediate_exit(bool on) const;
-
-  private:
-    kvm_run* area_;
-    std::size_t size_;
-};
 
 class KvmEngine final : public Engine {
   public:
@@ -93,6 +74,7 @@ class KvmEngine final : public Engine {
 
     // --- Set-up
     void prepare();
+    bool can_page_outside_long_mode();
     void follow_trap();
     void tell_kvm_of_trap(const KvmXenTrap& trap);
     void filter_msr(std::uint32_t index);
@@ -116,12 +98,13 @@ class KvmEngine final : public Engine {
     std::optional<Exit> on_msr_read();
     std::optional<Exit> on_msr_write();
     std::optional<Exit> on_xen_hypercall();
+    void on_shutdown();
     [[noreturn]] void on_internal_error();
     Exit fail_run(int error);
     Exit leave_msr(int error_number);
     Exit leave_hypercall();
     void change_state(const CpuState& before, CpuState after);
-    bool model_has_msr(std::uint32_t index) const;
+    bool kvm_has_msr(std::uint32_t index, bool for_write) const;
     std::uint64_t read_memory(mmu::GuestPhysical address, unsigned width);
     void write_memory(mmu::GuestPhysical address, unsigned width, std::uint64_t value);
     std::uint64_t rip_of_port_write(std::uint16_t port, unsigned width);
@@ -156,6 +139,7 @@ class KvmEngine final : public Engine {
     std::vector<std::string> hidden_features_;
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
+    std::optional<bool> can_page_outside_long_mode_;  // once it has been tried
 
     // What KVM does not hold (kvm_registers.hpp).
     CpuState unheld_ = reset_state();

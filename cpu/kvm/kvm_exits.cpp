@@ -64,9 +64,7 @@ std::optional<Exit> KvmEngine::handle_exit() {
             activity_ = Activity::halted;
             step_done_ = true;
             return std::nullopt;
-        case KVM_EXIT_SHUTDOWN:
-            activity_ = Activity::shutdown;
-            return std::nullopt;
+        case KVM_EXIT_SHUTDOWN: on_shutdown(); return std::nullopt;
         case KVM_EXIT_DEBUG:
             step_done_ = true;
             return std::nullopt;
@@ -198,17 +196,19 @@ void KvmEngine::on_memory() {
 
 // --- Model-specific registers ------------------------------------------------------------------------------------
 
-// No CPU implements what is kept for hypervisors (SDM vol. 4, 2.1), though KVM's Hyper-V part answers some of it.
-bool KvmEngine::model_has_msr(std::uint32_t index) const {
+// No CPU implements what is kept for hypervisors (SDM vol. 4, 2.1), though KVM's Hyper-V part answers some of it. What
+// KVM lets be read only is none that a WRMSR would reach. (The TSC is not to be written for a try.)
+bool KvmEngine::kvm_has_msr(std::uint32_t index, bool for_write) const {
     constexpr std::uint32_t first_synthetic = 0x40000000, end_of_synthetic = 0x50000000;
     if (index >= first_synthetic && index < end_of_synthetic) return false;
     std::uint64_t value = 0;
-    return registers_.read_msr(index, value);
+    if (!registers_.read_msr(index, value)) return false;
+    return !for_write || index == msr::tsc || registers_.write_msr(index, value);
 }
 
 std::optional<Exit> KvmEngine::on_msr_read() {
     const std::uint32_t index = run_area_->msr.index;
-    const bool implemented = model_has_msr(index), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
+    const bool implemented = kvm_has_msr(index, false), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
     const MsrOutcome outcome = environment_.msr_read(moment(), index, implemented);
     std::uint64_t value = outcome.value;
     completion_pending_ = true;
@@ -229,7 +229,7 @@ std::optional<Exit> KvmEngine::on_msr_read() {
 std::optional<Exit> KvmEngine::on_msr_write() {
     const std::uint32_t index = run_area_->msr.index;
     const std::uint64_t value = run_area_->msr.data;
-    const bool implemented = model_has_msr(index), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
+    const bool implemented = kvm_has_msr(index, true), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
     const MsrOutcome outcome = environment_.msr_write(moment(), index, value, implemented, state());
     completion_pending_ = true;
     switch (outcome.kind) {
@@ -250,6 +250,24 @@ Exit KvmEngine::leave_msr(int error_number) {
     registers_.forget_exception();
     general_valid_ = ready_known_ = false;
     return other.value_or(Exit{ExitReason::failed, error_number});
+}
+
+// --- Shutdown ----------------------------------------------------------------------------------------------------
+
+// A triple fault is the guest's, unless it comes of the host's KVM refusing what the guest did: to turn paging on
+// outside long mode, by MOV CR0 (0f 22 /0).
+void KvmEngine::on_shutdown() {
+    const CpuState& state = general();
+    const std::vector<std::byte> code = code_at(state.rip, 3);
+    const bool writes_cr0 = byte_of(code, 0) == 0x0f && byte_of(code, 1) == 0x22 && (byte_of(code, 2) & 0x38) == 0;
+    const bool turns_paging_on = !state.paging() && writes_cr0 && (state.msr.efer & efer::lme) == 0 &&
+                                 (state.registers[byte_of(code, 2) & 7] & cr0::pg) != 0;
+    if ((turns_paging_on || (state.paging() && !state.in_long_mode())) && !can_page_outside_long_mode())
+        throw HostLimit(HostLimit::Kind::instruction,
+                        "the host's KVM cannot run a guest with paging outside long mode, which is on or goes on at " +
+                            place_text(state),
+                        code);
+    activity_ = Activity::shutdown;
 }
 
 // --- Hypercalls (KVM_EXIT_XEN) -----------------------------------------------------------------------------------

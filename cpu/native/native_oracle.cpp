@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <stdexcept>
 #include <vector>
@@ -32,6 +33,7 @@ struct Exchange {
     std::uint32_t entry_32;
     std::uint16_t entry_32_selector;
     std::uint64_t small_stack[32];
+    std::uint64_t moves_extended;  // 0: this run leaves x87 and vector registers alone
     std::uint32_t host_mxcsr;
     alignas(64) std::byte extended_in[832];  // XSAVE images of x87, SSE and AVX in the standard format
     alignas(64) std::byte extended_out[832];
@@ -144,6 +146,7 @@ class Emitter {
     }
     void load(unsigned number, std::size_t offset) { move(0x8b, number, offset); }
     void store(unsigned number, std::size_t offset) { move(0x89, number, offset); }
+    void patch(std::size_t at, std::uint8_t value) { code_[at] = value; }
     void set_32() { is_32_ = true; }
     void set_64() { is_32_ = false; }
     std::uint64_t here() const { return base_ + code_.size(); }
@@ -216,12 +219,24 @@ struct NativeOracle::Pages {
         return mapped;
     }
 
+    // Puts `code` into the program, to be jumped over if this run leaves x87 and vector registers alone.
+    // Changes EAX and the flags.
+    static void if_extended(Emitter& e, const std::function<void()>& code) {
+        e.load(0, offsetof(Exchange, moves_extended));
+        e.bytes({0x85, 0xc0, 0x74, 0});  // TEST EAX, EAX; JZ
+        const std::size_t start = e.code().size();
+        code();
+        e.patch(start - 1, static_cast<std::uint8_t>(e.code().size() - start));
+    }
+
     // XSAVE or XRSTOR of all components, by the register field of its opcode; in 64-bit code with REX.W.
-    void move_extended(Emitter& e, unsigned reg_field, std::size_t offset) const {
-        e.bytes({0xb8, 7, 0, 0, 0, 0x31, 0xd2});  // MOV EAX, 7; XOR EDX, EDX
-        if (mode == NativeMode::bits64) e.bytes({0x48});
-        e.bytes({0x0f, 0xae});
-        e.exchange_operand(reg_field, offset);
+    static void move_extended(Emitter& e, bool is_32, unsigned reg_field, std::size_t offset) {
+        if_extended(e, [&] {
+            e.bytes({0xb8, 7, 0, 0, 0, 0x31, 0xd2});  // MOV EAX, 7; XOR EDX, EDX
+            if (!is_32) e.bytes({0x48});
+            e.bytes({0x0f, 0xae});
+            e.exchange_operand(reg_field, offset);
+        });
     }
 
     void write_program() {
@@ -254,7 +269,7 @@ struct NativeOracle::Pages {
             e.bytes({0xbc});  // MOV ESP, the small stack
             e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
         }
-        if (all) move_extended(e, xrstor, offsetof(Exchange, extended_in));
+        if (all) move_extended(e, is_32, xrstor, offsetof(Exchange, extended_in));
         e.bytes({0xff});  // PUSH in_flags
         e.exchange_operand(6, offsetof(Exchange, in_flags));
         e.bytes({0x9d});  // POPF
@@ -284,7 +299,7 @@ struct NativeOracle::Pages {
         }
         e.bytes({0x9c, 0x8f});  // PUSHF, POP out_flags
         e.exchange_operand(0, offsetof(Exchange, out_flags));
-        if (all) move_extended(e, xsave, offsetof(Exchange, extended_out));
+        if (all) move_extended(e, is_32, xsave, offsetof(Exchange, extended_out));
         if (is_32) {
             e.bytes({0xea});  // JMP FAR to the next byte, in 64-bit code again
             e.doubleword(e.here() + 6);
@@ -294,8 +309,10 @@ struct NativeOracle::Pages {
         recovery = e.code().size();
         e.load(sp, offsetof(Exchange, host_stack));
         if (all) {
-            e.bytes({0xdb, 0xe3, 0xc5, 0xf8, 0x77, 0x0f, 0xae});  // FNINIT; VZEROUPPER; LDMXCSR
-            e.exchange_operand(ldmxcsr, offsetof(Exchange, host_mxcsr));
+            if_extended(e, [&] {
+                e.bytes({0xdb, 0xe3, 0xc5, 0xf8, 0x77, 0x0f, 0xae});  // FNINIT; VZEROUPPER; LDMXCSR
+                e.exchange_operand(ldmxcsr, offsetof(Exchange, host_mxcsr));
+            });
         }
         if (is_32) {
             e.load(0, offsetof(Exchange, host_ds));
@@ -307,7 +324,21 @@ struct NativeOracle::Pages {
         std::memcpy(code_write, e.code().data(), e.code().size());
     }
 
+    // The kernel leaves RFLAGS.AC as it was, and compilers do not align everything.
+    static void stop_alignment_checks() {
+        asm volatile(
+            "lea -128(%%rsp), %%rsp\n\t"
+            "pushfq\n\t"
+            "andl $0xfffbffff, (%%rsp)\n\t"
+            "popfq\n\t"
+            "lea 128(%%rsp), %%rsp"
+            :
+            :
+            : "cc", "memory");
+    }
+
     static void on_signal(int number, siginfo_t* information, void* context_pointer) {
+        stop_alignment_checks();
         auto& context = *static_cast<ucontext_t*>(context_pointer);
         greg_t* const registers = context.uc_mcontext.gregs;
         const auto rip = static_cast<std::uint64_t>(registers[REG_RIP]);
@@ -325,7 +356,7 @@ struct NativeOracle::Pages {
                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
         for (unsigned n = 0; n < 16; ++n)
             self->fault_registers.general[n] = static_cast<std::uint64_t>(registers[order[n]]);
-        if (self->units == NativeUnits::all && context.uc_mcontext.fpregs != nullptr)
+        if (self->exchange().moves_extended != 0 && context.uc_mcontext.fpregs != nullptr)
             std::memcpy(self->exchange().extended_out, context.uc_mcontext.fpregs, 832);
         constexpr std::uint64_t resume_flag = 1u << 16;
         self->fault_registers.rflags = static_cast<std::uint64_t>(registers[REG_EFL]) & ~resume_flag;
@@ -398,6 +429,24 @@ void NativeOracle::set_instruction(std::span<const std::byte> bytes) {
 }
 
 NativeOutcome NativeOracle::run(const NativeRegisters& registers) {
+    pages_->exchange().moves_extended = 0;
+    return run_program(registers);
+}
+
+NativeOutcome NativeOracle::run(const NativeRegisters& registers, FloatingPointState& floating_point) {
+    Exchange& exchange = pages_->exchange();
+    const bool is_64 = pages_->mode == NativeMode::bits64;
+    exchange.moves_extended = pages_->units == NativeUnits::all ? 1 : 0;
+    put_image(exchange.extended_in, floating_point, is_64);
+    const NativeOutcome outcome = run_program(registers);
+    if (exchange.moves_extended != 0) {
+        // The kernel saves what the signal handler is given, in the 64-bit form.
+        take_image(exchange.extended_out, floating_point, is_64 || outcome.fault, is_64 ? 16 : 8);
+    }
+    return outcome;
+}
+
+NativeOutcome NativeOracle::run_program(const NativeRegisters& registers) {
     Exchange& exchange = pages_->exchange();
     std::ranges::copy(registers.general, exchange.in);
     exchange.in_flags = registers.rflags;
@@ -417,18 +466,6 @@ NativeOutcome NativeOracle::run(const NativeRegisters& registers) {
                                                     : instruction_end();
         std::ranges::copy(exchange.out, outcome.registers.general.begin());
         outcome.registers.rflags = exchange.out_flags;
-    }
-    return outcome;
-}
-
-NativeOutcome NativeOracle::run(const NativeRegisters& registers, FloatingPointState& floating_point) {
-    Exchange& exchange = pages_->exchange();
-    const bool is_64 = pages_->mode == NativeMode::bits64;
-    put_image(exchange.extended_in, floating_point, is_64);
-    const NativeOutcome outcome = run(registers);
-    if (pages_->units == NativeUnits::all) {
-        // The kernel saves what the signal handler is given, in the 64-bit form.
-        take_image(exchange.extended_out, floating_point, is_64 || outcome.fault, is_64 ? 16 : 8);
     }
     return outcome;
 }

@@ -41,7 +41,8 @@ struct NativeOutcome {
 
 enum class NativeMode : std::uint8_t { bits64, bits32 };
 
-// Which registers the program loads and stores: x87, MMX and vector registers cost time.
+// Which registers the program can load and store: x87, MMX and vector registers need XSAVE, and cost time
+// when they are asked for.
 enum class NativeUnits : std::uint8_t { general, all };
 
 class NativeOracle {
@@ -77,6 +78,7 @@ class NativeOracle {
   private:
     struct Pages;
     explicit NativeOracle(std::unique_ptr<Pages> pages);
+    NativeOutcome run_program(const NativeRegisters& registers);
 
     std::unique_ptr<Pages> pages_;
 };

@@ -28,7 +28,7 @@ LIBRARIES = {
     "Zycore": ("cpu/", "tests/", "bench/"),
     "capstone": ("cpu/", "tests/", "bench/"),
     "nlohmann": ("machine/", "tools/", "tests/"),
-    "fmt": ("loader/", "machine/", "tools/", "tests/", "bench/"),
+    "fmt": ("cpu/fuzz/", "loader/", "machine/", "tools/", "tests/", "bench/"),
     "boost": ("tools/",),
     "benchmark": ("bench/",),
     "gtest": ("tests/",),

@@ -1,4 +1,5 @@
-// Interrupts and exceptions: which handler, which frame, which error code, and what a failed delivery becomes.
+// Interrupts and exceptions: which handler, which frame, which error code, and what a failed delivery
+// becomes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +15,8 @@ using Guest = SystemGuest;
 
 constexpr std::uint64_t start_flags = rflags::fixed_one | rflags::if_;
 
-// --- Frames ---------------------------------------------------------------------------------------------------------
+// --- Frames
+// ---------------------------------------------------------------------------------------------------------
 
 TEST(Delivery, RealModePushesThreeWords) {
     Guest guest(Start::real);
@@ -159,7 +161,8 @@ TEST(Delivery, Vm86RedirectsThroughTheBitmap) {
     EXPECT_EQ(guest.state.rflags & (rflags::vif | rflags::if_), rflags::if_);
 }
 
-// --- What a bad gate, segment or stack raises (SDM vol. 2A, INT n) --------------------------------------------------------
+// --- What a bad gate, segment or stack raises (SDM vol. 2A, INT n)
+// --------------------------------------------------------
 
 struct Refusal {
     const char* name;
@@ -198,22 +201,25 @@ constexpr std::uint32_t named_80 = 0x80 * 8 + 2, named_6 = 6 * 8 + 2 + 1;
 INSTANTIATE_TEST_SUITE_P(
     Gates, DeliveryRefusal,
     testing::Values(
-        Refusal{"beyond_the_limit", Start::kernel32, [](Guest& g) { g.state.idtr.limit = 0x7f * 8; }, 13, named_80},
+        Refusal{"beyond_the_limit", Start::kernel32, [](Guest& g) { g.state.idtr.limit = 0x7f * 8; }, 13,
+                named_80},
         Refusal{"not_a_gate", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13, named_80},
-        Refusal{"not_a_gate_external", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13, named_6, true},
+        Refusal{"not_a_gate_external", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13,
+                named_6, true},
         Refusal{"not_present", Start::kernel32,
                 [](Guest& g) { set_gate(g, Guest::gate(0x6e, Guest::code32, 0)); }, 11, named_80},
-        Refusal{"privilege", Start::user32, [](Guest& g) { set_gate(g, Guest::gate(0x8e, Guest::code32, 0)); }, 13,
-                named_80},
+        Refusal{"privilege", Start::user32,
+                [](Guest& g) { set_gate(g, Guest::gate(0x8e, Guest::code32, 0)); }, 13, named_80},
         Refusal{"null_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); }, 13, 0},
-        Refusal{"null_code_external", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); }, 13, 1,
-                true},
-        Refusal{"code_beyond_table", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0x1000, 0)); }, 13,
-                0x1000},
-        Refusal{"data_as_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::data32, 0)); }, 13,
-                Guest::data32},
-        Refusal{"outer_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::user_code32, 0)); },
-                13, Guest::user_code32},
+        Refusal{"null_code_external", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); },
+                13, 1, true},
+        Refusal{"code_beyond_table", Start::kernel32,
+                [](Guest& g) { set_gate(g, Guest::gate(0xee, 0x1000, 0)); }, 13, 0x1000},
+        Refusal{"data_as_code", Start::kernel32,
+                [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::data32, 0)); }, 13, Guest::data32},
+        Refusal{"outer_code", Start::kernel32,
+                [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::user_code32, 0)); }, 13,
+                Guest::user_code32},
         Refusal{"absent_code", Start::kernel32,
                 [](Guest& g) {
                     g.descriptor(Guest::spare, raw::absent_code);
@@ -227,14 +233,11 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"narrow_gate_in_long_mode", Start::kernel64,
                 [](Guest& g) { set_gate(g, Guest::gate(0xe6, Guest::code64, 0)); }, 13, named_80},
         Refusal{"offset_not_canonical", Start::kernel64,
-                [](Guest& g) {
-                    g.write(Guest::gates + 0x80 * 16 + 8, std::uint64_t{0x8000});
-                },
-                13, 0}),
+                [](Guest& g) { g.write(Guest::gates + 0x80 * 16 + 8, std::uint64_t{0x8000}); }, 13, 0}),
     [](const auto& test) { return std::string(test.param.name); });
 
-// The stack of an inner level is refused with #TS or #SS; the handlers of those run on a good one, through a task whose
-// other stacks stay usable: ring 1's bad stack is entered from ring 3.
+// The stack of an inner level is refused with #TS or #SS; the handlers of those run on a good one, through a
+// task whose other stacks stay usable: ring 1's bad stack is entered from ring 3.
 struct StackRefusal {
     const char* name;
     void (*prepare)(Guest&);
@@ -264,26 +267,29 @@ constexpr std::uint64_t data_dpl1 = 0x00cfb3000000ffff;
 
 INSTANTIATE_TEST_SUITE_P(
     Stacks, InnerStackRefusal,
-    testing::Values(
-        StackRefusal{"null", [](Guest&) {}, 0, 10, 0},
-        StackRefusal{"beyond_the_table", [](Guest&) {}, 0x1001, 10, 0x1000},
-        StackRefusal{"wrong_rpl", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1); }, Guest::spare2 | 2, 10,
-                     Guest::spare2},
-        StackRefusal{"wrong_dpl", [](Guest&) {}, Guest::data32 | 1, 10, Guest::data32},
-        StackRefusal{"read_only", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(2ull << 40)); },
-                     Guest::spare2 | 1, 10, Guest::spare2},
-        StackRefusal{"absent", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 40)); },
-                     Guest::spare2 | 1, 12, Guest::spare2},
-        StackRefusal{"no_room",
-                     [](Guest& g) {
-                         g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 48));
-                         g.write(Guest::task_state + 12, std::uint32_t{8});
-                     },
-                     Guest::spare2 | 1, 12, Guest::spare2},
-        StackRefusal{"task_limit", [](Guest& g) { g.state.tr.limit = 16; }, Guest::spare2 | 1, 10, Guest::task}),
+    testing::Values(StackRefusal{"null", [](Guest&) {}, 0, 10, 0},
+                    StackRefusal{"beyond_the_table", [](Guest&) {}, 0x1001, 10, 0x1000},
+                    StackRefusal{"wrong_rpl", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1); },
+                                 Guest::spare2 | 2, 10, Guest::spare2},
+                    StackRefusal{"wrong_dpl", [](Guest&) {}, Guest::data32 | 1, 10, Guest::data32},
+                    StackRefusal{"read_only",
+                                 [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(2ull << 40)); },
+                                 Guest::spare2 | 1, 10, Guest::spare2},
+                    StackRefusal{"absent",
+                                 [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 40)); },
+                                 Guest::spare2 | 1, 12, Guest::spare2},
+                    StackRefusal{"no_room",
+                                 [](Guest& g) {
+                                     g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 48));
+                                     g.write(Guest::task_state + 12, std::uint32_t{8});
+                                 },
+                                 Guest::spare2 | 1, 12, Guest::spare2},
+                    StackRefusal{"task_limit", [](Guest& g) { g.state.tr.limit = 16; }, Guest::spare2 | 1, 10,
+                                 Guest::task}),
     [](const auto& test) { return std::string(test.param.name); });
 
-// --- Chains ---------------------------------------------------------------------------------------------------------------
+// --- Chains
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Delivery, PageFaultSetsCr2AndErrorCode) {
     Guest guest(Start::kernel64);
@@ -309,15 +315,19 @@ TEST(Delivery, NmiBlocksNmiUntilInterruptReturn) {
     EXPECT_TRUE(guest.engine.state().nmi_blocked);
 }
 
-Event exception(unsigned vector) { return {.vector = static_cast<std::uint8_t>(vector), .kind = Event::Kind::fault}; }
+Event exception(unsigned vector) {
+    return {.vector = static_cast<std::uint8_t>(vector), .kind = Event::Kind::fault};
+}
 Fault fault(unsigned vector) { return {static_cast<Vector>(vector), std::nullopt}; }
 
 // SDM vol. 3A, table 6-5.
 TEST(Combination, FollowsTheTable) {
     constexpr unsigned benign[] = {1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19}, contributory[] = {0, 10, 11, 12, 13};
     for (const unsigned second : contributory) {
-        for (const unsigned first : benign) EXPECT_EQ(combine(exception(first), fault(second)).vector, second);
-        for (const unsigned first : contributory) EXPECT_EQ(combine(exception(first), fault(second)).vector, 8);
+        for (const unsigned first : benign)
+            EXPECT_EQ(combine(exception(first), fault(second)).vector, second);
+        for (const unsigned first : contributory)
+            EXPECT_EQ(combine(exception(first), fault(second)).vector, 8);
         EXPECT_EQ(combine(exception(14), fault(second)).vector, 8);
         EXPECT_THROW(combine(exception(8), fault(second)), TripleFault);
     }
@@ -345,7 +355,8 @@ TEST(Delivery, DoubleFaultThenShutdown) {
     EXPECT_EQ(lost.run({0x0f, 0x0b}), ExitReason::shutdown);
 }
 
-// --- IRET -----------------------------------------------------------------------------------------------------------------
+// --- IRET
+// -----------------------------------------------------------------------------------------------------------------
 
 template <class T>
 void push_frame(Guest& guest, std::initializer_list<std::uint64_t> from_top) {
@@ -361,7 +372,8 @@ TEST(InterruptReturn, ToOuterLevelDropsPrivilegedSegments) {
     Guest guest(Start::kernel32);
     guest.state.segment(SegmentName::ds) = flat_data_segment(Guest::data32, 0);
     guest.state.segment(SegmentName::es) = flat_data_segment(Guest::user_data32 | 3, 3);
-    push_frame<std::uint32_t>(guest, {Guest::data, Guest::user_code32 | 3u, 0x3202, 0x8800, Guest::user_data32 | 3u});
+    push_frame<std::uint32_t>(
+        guest, {Guest::data, Guest::user_code32 | 3u, 0x3202, 0x8800, Guest::user_data32 | 3u});
     guest.place(Guest::data, {0xeb, 0xfe});
     guest.run({0xcf}, 2);
     EXPECT_EQ(guest.state.rip, Guest::data);
@@ -398,7 +410,8 @@ TEST(InterruptReturn, ToVm86AndTheTripBack) {
 
 TEST(InterruptReturn, LongModeToCompatibilityAndNullStack) {
     Guest compatible(Start::kernel64);
-    push_frame<std::uint64_t>(compatible, {Guest::data, Guest::user_code32 | 3u, 0x202, 0x8800, Guest::user_data32 | 3u});
+    push_frame<std::uint64_t>(compatible,
+                              {Guest::data, Guest::user_code32 | 3u, 0x202, 0x8800, Guest::user_data32 | 3u});
     compatible.place(Guest::data, {0xeb, 0xfe});
     compatible.run({0x48, 0xcf}, 2);
     EXPECT_EQ(compatible.state.mode(), Mode::compatibility);

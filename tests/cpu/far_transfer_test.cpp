@@ -41,9 +41,6 @@ TEST(FarJump, SetsCodeSegmentAndAccessedBit) {
     Guest guest(Start::kernel32);
     loop_at_target(guest);
     guest.descriptor(Guest::spare, raw::code32 & ~(1ull << 40));
-    far_direct(guest, jmp, Guest::spare | 3);
-    EXPECT_EQ(guest.vector(), 13) << "RPL above CPL";
-    guest.state = Guest(Start::kernel32).state;
     far_direct(guest, jmp, Guest::spare);
     EXPECT_EQ(guest.state.rip, target);
     EXPECT_EQ(guest.state.segment(SegmentName::cs).selector, Guest::spare);
@@ -91,20 +88,24 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"offset_beyond_limit", Start::kernel32, Guest::code16, nothing, 13, 0, 0x10000},
         Refusal{"busy_task", Start::kernel32, Guest::task, nothing, 13, Guest::task},
         Refusal{"interrupt_gate", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xee, Guest::code32, 0)); }, 13, Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xee, Guest::code32, 0)); }, 13,
+                Guest::spare},
         Refusal{"gate_privilege", Start::user32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x8c, Guest::code32, 0)); }, 13, Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x8c, Guest::code32, 0)); }, 13,
+                Guest::spare},
         Refusal{"gate_absent", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x6c, Guest::code32, 0)); }, 11, Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x6c, Guest::code32, 0)); }, 11,
+                Guest::spare},
         Refusal{"gate_to_null", Start::kernel32, Guest::spare,
                 [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, 0, 0)); }, 13, 0},
         Refusal{"gate_to_data", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, Guest::data32, 0)); }, 13, Guest::data32},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, Guest::data32, 0)); }, 13,
+                Guest::data32},
         Refusal{"both_sizes", Start::compatible32, Guest::spare,
                 [](Guest& g) { g.descriptor(Guest::spare, raw::code64 | 0x40ull << 48); }, 13, Guest::spare},
         Refusal{"task_in_long_mode", Start::compatible32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::system_descriptor(0x89, 0x1500, 0x67)); }, 13,
-                Guest::spare}),
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::system_descriptor(0x89, 0x1500, 0x67)); },
+                13, Guest::spare}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(FarCall, PushesAndReturns) {
@@ -122,6 +123,7 @@ TEST(FarCall, PushesAndReturns) {
 TEST(FarCall, GateToInnerLevelCopiesParameters) {
     Guest guest(Start::user32);
     guest.descriptor(Guest::spare, Guest::gate(0xec, Guest::code32, target, 2));
+    guest.state.segment(SegmentName::ds) = flat_data_segment(0x1003, 3);  // not to be mistaken for SS
     guest.write(Guest::program_stack - 8, std::uint32_t{0x11111111});
     guest.write(Guest::program_stack - 4, std::uint32_t{0x22222222});
     guest.state.registers[rsp] -= 8;
@@ -181,17 +183,16 @@ TEST(FarJump, CompatibilityToLongAndBack) {
     EXPECT_EQ(guest.state.rip, 0x30001u);
 }
 
-// --- Near branches ------------------------------------------------------------------------------------------------------
+// --- Near branches
+// ------------------------------------------------------------------------------------------------------
 
 TEST(NearCall, BadTargetPushesNothing) {
     Guest guest(Start::kernel16);
     guest.state.segment(SegmentName::cs).limit = 0xfff;
-    guest.write(Guest::program_stack - 2, std::uint16_t{0x5555});
-    guest.run({0xe8, 0x00, 0x20}, 1);
-    EXPECT_EQ(guest.vector(), -1);
-    guest.resume(1);
+    guest.run({0xe8, 0x00, 0x20});
     EXPECT_EQ(guest.vector(), 13);
-    EXPECT_EQ(guest.state.registers[rsp] & 0xffff, Guest::program_stack - 16);
+    EXPECT_EQ(guest.state.registers[rsp], Guest::program_stack - 16)
+        << "error code, EIP, CS and EFLAGS alone";
 }
 
 TEST(NearJump, SixteenBitOperandTruncates) {
@@ -209,7 +210,8 @@ TEST(Loop, CounterFollowsAddressSize) {
     EXPECT_EQ(guest.state.rip, Guest::code + 4);
 }
 
-// --- Tasks ------------------------------------------------------------------------------------------------------------------
+// --- Tasks
+// ------------------------------------------------------------------------------------------------------------------
 
 constexpr std::uint64_t other = Guest::other_task_state;
 
@@ -218,8 +220,8 @@ void add_task(Guest& guest, unsigned type_and_dpl = 0x89) {
     guest.descriptor(Guest::spare, Guest::system_descriptor(type_and_dpl, other, 0x67));
     guest.write(other + 0x20, static_cast<std::uint32_t>(target));
     guest.write(other + 0x24, std::uint32_t{2});
-    guest.write(other + 0x28, std::uint32_t{0x12345678});            // EAX
-    guest.write(other + 0x38, static_cast<std::uint32_t>(0x8800));   // ESP
+    guest.write(other + 0x28, std::uint32_t{0x12345678});           // EAX
+    guest.write(other + 0x38, static_cast<std::uint32_t>(0x8800));  // ESP
     const std::uint16_t selectors[] = {Guest::data32, Guest::code32, Guest::data32, Guest::data32, 0, 0};
     for (unsigned n = 0; n < 6; ++n) guest.write(other + 0x48 + n * 4, selectors[n]);
 }

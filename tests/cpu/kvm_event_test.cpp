@@ -185,14 +185,14 @@ TEST_F(KvmStep, ALoopOfOneInstructionCounts) {
 
 TEST_F(KvmStep, TheGuestsOwnTrapFlagStillTraps) {
     put(place::code, {0x90, 0x90, 0x90, 0xf4});
-    put(place::handler, {0xf4});
+    put(place::handler, {0x90, 0xf4});
     put_gate(1);
     CpuState start = long_state();
     start.rflags |= rflags::tf;
     const auto exit = run_from(start, {.instructions = 5});
     SKIP_WHAT_KVM_CANNOT(exit);
     const CpuState state = engine().state();
-    EXPECT_EQ(state.rip, place::handler.value + 1);
+    EXPECT_EQ(state.rip, place::handler.value + 2);
     EXPECT_EQ(value_at<std::uint64_t>({state.registers[rsp]}), place::code.value + 1);
     EXPECT_NE(value_at<std::uint64_t>({state.registers[rsp] + 16}) & rflags::tf, 0u);
     EXPECT_NE(state.dr6 & dr6::bs, 0u);
@@ -200,13 +200,13 @@ TEST_F(KvmStep, TheGuestsOwnTrapFlagStillTraps) {
 
 TEST_F(KvmStep, TheTrapFlagTrapsWithoutSteps) {
     put(place::code, {0x90, 0x90, 0x90, 0xf4});
-    put(place::handler, {0xf4});
+    put(place::handler, {0x90, 0xf4});
     put_gate(1);
     CpuState start = long_state();
     start.rflags |= rflags::tf;
     const auto exit = run_from(start);
     SKIP_WHAT_KVM_CANNOT(exit);
-    EXPECT_EQ(engine().state().rip, place::handler.value + 1);
+    EXPECT_EQ(engine().state().rip, place::handler.value + 2);
     EXPECT_EQ(value_at<std::uint64_t>({engine().state().registers[rsp]}), place::code.value + 1);
 }
 

@@ -142,6 +142,52 @@ TEST_F(KvmState, ProtectedModeComesBackAsItWasGiven) {
     expect_same(engine().state(), wanted);
 }
 
+// Some KVMs take paging outside long mode and then cannot run the guest. The engine knows beforehand, and says so.
+TEST_F(KvmState, PagingOutsideLongModeIsEitherRunOrRefused) {
+    constexpr std::uint32_t present_writable = 3, table = 0x20000;
+    put_value<std::uint32_t>({place::data.value + 0x1000}, table + present_writable);  // the directory
+    for (std::uint32_t n = 0; n < 128; ++n)
+        put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
+    put(place::code, {0x8b, 0x07, 0xf4});  // mov eax, [edi]; hlt
+    put_value<std::uint32_t>(place::data, 0x1234);
+    CpuState start = long_state();
+    start.cr0 = cr0::pe | cr0::et | cr0::ne | cr0::pg;
+    start.cr3 = place::data.value + 0x1000;
+    start.cr4 = 0;
+    start.msr.efer = 0;
+    start.segment(SegmentName::cs) = flat_code_segment(0x08, 32);
+    start.registers[rdi] = place::data.value;
+    try {
+        engine().set_state(start);
+    } catch (const HostLimit& limit) {
+        EXPECT_EQ(limit.kind(), HostLimit::Kind::state);
+        GTEST_SKIP() << limit.what();
+    }
+    EXPECT_EQ(engine().run({}).reason, ExitReason::halted);
+    EXPECT_EQ(engine().state().registers[rax], 0x1234u);
+}
+
+// The same if the guest turns it on itself: no triple fault of its own making.
+TEST_F(KvmState, PagingThatTheGuestTurnsOnIsEitherRunOrRefused) {
+    put(place::code, {0x0f, 0x22, 0xc0, 0xf4});  // mov cr0, eax; hlt
+    constexpr std::uint32_t present_writable = 3, table = 0x20000;
+    put_value<std::uint32_t>({place::data.value + 0x1000}, table + present_writable);
+    for (std::uint32_t n = 0; n < 128; ++n)
+        put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
+    CpuState start = long_state();
+    start.cr0 = cr0::pe | cr0::et | cr0::ne;
+    start.cr3 = place::data.value + 0x1000;
+    start.cr4 = 0;
+    start.msr.efer = 0;
+    start.idtr.limit = 0;
+    start.segment(SegmentName::cs) = flat_code_segment(0x08, 32);
+    start.registers[rax] = start.cr0 | cr0::pg;
+    const auto exit = run_from(start);
+    SKIP_WHAT_KVM_CANNOT(exit);
+    EXPECT_EQ(exit->reason, ExitReason::halted);
+    EXPECT_TRUE(engine().state().paging());
+}
+
 TEST_F(KvmState, EventsThatWaitComeBack) {
     CpuState wanted = long_state();
     wanted.nmi_blocked = true;

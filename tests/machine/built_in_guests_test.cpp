@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "tests/machine/engine_support.hpp"
 #include "machine/guests/guests.hpp"
 #include "machine/machine.hpp"
+#include "tests/machine/engine_support.hpp"
 #include "xen/blob.hpp"
 
 namespace xenolith::machine::test {
@@ -20,15 +20,26 @@ using testing::HasSubstr;
 struct GuestParameter {
     std::string_view engine;
     const BuiltInGuest* guest;
+    GuestMode mode;
 
     std::string name() const { return identifier(engine) + "_" + identifier(guest->name); }
 };
 void PrintTo(const GuestParameter& parameter, std::ostream* out) { *out << parameter.name(); }
 
+GuestMode mode_of(const BuiltInGuest& guest) {
+    if (guest.name == "real16") return GuestMode::real;
+    if (guest.name == "protected32") return GuestMode::protected32;
+    if (guest.name == "pae32") return GuestMode::pae32;
+    if (guest.name == "long64") return GuestMode::long64;
+    if (guest.name == "compatibility32") return GuestMode::compatibility32;
+    throw std::logic_error("a built-in guest that these tests do not know");
+}
+
 std::vector<GuestParameter> every_guest() {
     std::vector<GuestParameter> parameters;
     for (const std::string_view engine : engine_names()) {
-        for (const BuiltInGuest& guest : built_in_guests()) parameters.push_back({engine, &guest});
+        for (const BuiltInGuest& guest : built_in_guests())
+            parameters.push_back({engine, &guest, mode_of(guest)});
     }
     return parameters;
 }
@@ -40,22 +51,20 @@ struct GuestRun {
     json timeline;
 };
 
-class BuiltInGuests : public EngineTest<GuestParameter> {
+template <Need... needs>
+class GuestTest : public EngineTest<GuestParameter, needs...> {
   protected:
     static constexpr std::uint64_t whole_run = 50'000'000;  // cycles
 
-    const BuiltInGuest& guest() const { return *GetParam().guest; }
+    const BuiltInGuest& guest() const { return *this->GetParam().guest; }
     bool is_long() const { return guest().format == loader::Format::flat64; }
-    std::string_view mode() const {
-        if (guest().name == "real16") return "real";
-        if (guest().name == "long64") return "long";
-        return guest().name == "compatibility32" ? "compatibility" : "protected32";
-    }
+    bool shows_hypercalls() const { return find_engine(this->GetParam().engine)->shows_hypercalls; }
 
     MachineOptions options() const {
         MachineOptions options;
         options.ram = std::uint64_t{16} << 20;
-        options.engine = GetParam().engine;
+        options.kvm_route = cpu::KvmRoute::msr_exit;
+        options.engine = this->GetParam().engine;
         if (guest().needs_doorbell) options.xen->blob_32 = xen::make_blob(xen::StubKind::doorbell);
         return options;
     }
@@ -77,7 +86,13 @@ class BuiltInGuests : public EngineTest<GuestParameter> {
         return run;
     }
 };
+
+class BuiltInGuests : public GuestTest<> {};
 INSTANTIATE_TEST_SUITE_P(Engines, BuiltInGuests, testing::ValuesIn(every_guest()),
+                         parameter_name<GuestParameter>);
+
+class GuestTimelines : public GuestTest<Need::time, Need::cpuid, Need::hypercalls> {};
+INSTANTIATE_TEST_SUITE_P(Engines, GuestTimelines, testing::ValuesIn(every_guest()),
                          parameter_name<GuestParameter>);
 
 void expect_whole_job(const GuestRun& run, const BuiltInGuest& guest) {
@@ -113,7 +128,9 @@ TEST_P(BuiltInGuests, DoItOnEveryModelVendorAndTiming) {
                 expect_whole_job(done, guest());
                 for (const json& event : done.timeline["events"]) {
                     if (event["kind"] != "hypercall" || guest().needs_doorbell) continue;
-                    EXPECT_EQ(event["through"], vendor == cpu::Vendor::intel ? "vmcall" : "vmmcall");
+                    EXPECT_EQ(event["through"], !shows_hypercalls()            ? "doorbell"
+                                                : vendor == cpu::Vendor::intel ? "vmcall"
+                                                                               : "vmmcall");
                 }
             }
         }
@@ -124,14 +141,14 @@ TEST_P(BuiltInGuests, DoItThroughDoorbellsAndGeneratedPages) {
     MachineOptions doorbells = options();
     doorbells.xen->blob_32 = doorbells.xen->blob_64 = xen::make_blob(xen::StubKind::doorbell);
     expect_whole_job(run(doorbells), guest());
-    if (guest().needs_doorbell) return;
+    if (guest().needs_doorbell || !shows_hypercalls()) return;
     MachineOptions generated = options();
     generated.xen->intercept_hypercalls = true;
     expect_whole_job(run(generated), guest());
 }
 
 // Whole timelines, host time aside; and where a run is interrupted makes no difference to it.
-TEST_P(BuiltInGuests, RunTheSameToTheCycle) {
+TEST_P(GuestTimelines, AreTheSameToTheCycle) {
     const GuestRun first = run(options());
     EXPECT_GT(first.timeline["events"].size(), 4u);
     EXPECT_EQ(run(options()).timeline, first.timeline);
@@ -173,7 +190,7 @@ void expect_cost(const json& cost, const cpu::TrapCost& expected) {
                           {"entry", expected.entry}}));
 }
 
-TEST_P(BuiltInGuests, WriteEveryFieldOfTheTimeline) {
+TEST_P(GuestTimelines, HaveEveryField) {
     const GuestRun done = run(options());
     const cpu::Timing& timing = *cpu::find_timing("nehalem");
     ASSERT_TRUE(done.timeline.is_object());
@@ -186,7 +203,7 @@ TEST_P(BuiltInGuests, WriteEveryFieldOfTheTimeline) {
             EXPECT_TRUE(is_count(event.at(count))) << count;
         for (const char* address : {"cs", "rip"}) EXPECT_TRUE(is_hexadecimal(event.at(address))) << address;
         // The compatibility guest reads its leaves behind a far return, so all its events are in that mode.
-        EXPECT_EQ(event.at("mode"), mode());
+        EXPECT_EQ(event.at("mode"), cpu::mode_name(architectural_mode(GetParam().mode)));
         EXPECT_EQ(event.at("vcpu"), 0u);
         EXPECT_GE(event["cycles"], cycles);
         EXPECT_GE(event["instructions"], instructions);
@@ -247,7 +264,7 @@ TEST_P(BuiltInGuests, WriteTheHostsTimeIntoTheTotals) {
 }
 
 // The form for people says what the data says.
-TEST_P(BuiltInGuests, TellPeopleTheSame) {
+TEST_P(GuestTimelines, TellPeopleTheSame) {
     const GuestRun done = run(options());
     std::string text;
     for (const Event& event : done.events) text += format_event(event);

@@ -187,7 +187,9 @@ TEST_P(Configuration, FailedRunCompletesOnceTheBlobIsThere) {
 
         const Ending second = scenario.run_on();  // nothing was repaired: the same again
         ASSERT_TRUE(second.failed_with(xen::error_number::efault)) << second.result.reason;
-        EXPECT_EQ(second.state, first.state);
+        EXPECT_EQ(second.state.rip, first.state.rip);
+        EXPECT_EQ(second.state.rflags, first.state.rflags);
+        EXPECT_EQ(second.state.registers, first.state.registers);
         EXPECT_EQ(second.result.totals.instructions, first.result.totals.instructions);
         EXPECT_THAT(scenario.changed_pages(), IsEmpty());
 

@@ -1,47 +1,41 @@
-// Which engine can run which test. Every test body is the same for all engines; one that cannot run a case
-// says so here, and the test is then skipped by name, with the reason printed: never a silent pass.
+// Which engine can run which test. Every test body is the same for all engines; what one cannot run, by its
+// nature or on this host, is skipped by name, with the reason printed and counted: never a silent pass.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tests/machine/guest_mode.hpp"
+#include "guest_mode.hpp"
 #include "machine/engines.hpp"
 
 namespace xenolith::machine::test {
 
-// What a test asks of an engine.
+// What a test asks of an engine beside running the guest's code.
+enum class Need : std::uint8_t {
+    cpuid,       // the machine is asked about each CPUID
+    hypercalls,  // VMCALL and VMMCALL reach the machine
+    time,  // the clock is the timing preset's, instructions are counted, and runs are the same to the cycle
+};
+
 struct Case {
-    std::string_view name;                         // of the row or the test
+    std::string_view name;                         // of the test
     std::optional<GuestMode> mode = std::nullopt;  // the mode its guest code begins in, if there is one
+    std::span<const Need> needs = {};
 };
 
-// One thing that one engine cannot do.
-struct Limitation {
-    std::string_view engine;
-    bool (*applies)(const Case&);
-    std::string_view reason;
-};
-
-// The interpreter is the reference, and has none.
-inline std::span<const Limitation> known_limitations() { return {}; }
+// Why this host does not let the engine run code in the mode: it is tried with a small program, which ends in
+// a handler. Empty if it does, as it always does for engines that lean on nothing of the host's.
+std::optional<std::string> host_refuses(const EngineChoice& engine, GuestMode mode);
 
 // Why the engine cannot run the case; empty if it can.
-inline std::optional<std::string> cannot_run(std::string_view engine, const Case& wanted,
-                                             std::span<const Limitation> limitations = known_limitations()) {
-    for (const Limitation& limitation : limitations) {
-        if (limitation.engine == engine && limitation.applies(wanted)) {
-            return std::string(engine) + " cannot run " + std::string(wanted.name) + ": " +
-                   std::string(limitation.reason);
-        }
-    }
-    return std::nullopt;
-}
+std::optional<std::string> cannot_run(const EngineChoice& engine, const Case& wanted);
 
 inline std::vector<std::string_view> engine_names() {
     std::vector<std::string_view> names;
@@ -96,15 +90,20 @@ inline auto in_modes(std::span<const GuestMode> modes) {
 }
 
 // Tests derive from this: it skips, with the reason, what an engine cannot run.
-template <class Parameter>
+template <class Parameter, Need... needs>
 class EngineTest : public testing::TestWithParam<Parameter> {
   protected:
     void SetUp() override {
+        static constexpr std::array<Need, sizeof...(needs)> all_needs = {needs...};
         const testing::TestInfo* const info = testing::UnitTest::GetInstance()->current_test_info();
-        Case wanted{.name = info->name()};
+        Case wanted{.name = info->name(), .needs = all_needs};
         if constexpr (requires(const Parameter& p) { p.mode; }) wanted.mode = this->GetParam().mode;
-        if (const auto reason = cannot_run(this->GetParam().engine, wanted)) GTEST_SKIP() << *reason;
+        if (const auto reason = cannot_run(*find_engine(this->GetParam().engine), wanted))
+            GTEST_SKIP() << *reason;
+        prepare();
     }
+    // What a fixture sets up once it is known that the engine can.
+    virtual void prepare() {}
 };
 
 }  // namespace xenolith::machine::test

@@ -50,7 +50,10 @@ TEST_P(EveryMode, RecordsAFaultAsItWas) {
     EXPECT_THAT(scenario.changed_pages(), IsEmpty());
 }
 
-TEST_P(EveryMode, SeesXensLeaves) {
+class EveryModesLeaves : public EngineTest<InMode, Need::cpuid> {};
+INSTANTIATE_TEST_SUITE_P(Engines, EveryModesLeaves, in_modes(every_mode), parameter_name<InMode>);
+
+TEST_P(EveryModesLeaves, AreXens) {
     Scenario scenario({.engine = GetParam().engine, .mode = GetParam().mode});
     GuestCode program = scenario.code();
     program.mov(eax, 0x40000000).mov(ecx, 0).cpuid().undefined();
@@ -65,24 +68,35 @@ TEST_P(EveryMode, SeesXensLeaves) {
     EXPECT_EQ(leaves[0]->instruction, "cpuid");
 }
 
-TEST(CannotRun, NamesTheEngineTheCaseAndTheReason) {
-    const Limitation limitations[] = {
-        {"soft-kvm", [](const Case& wanted) { return wanted.mode == GuestMode::pae32; },
-         "no paging outside long mode"},
-    };
-    const Case pae{"some test", GuestMode::pae32}, long_mode{"some test", GuestMode::long64},
-        none{"some test"};
-    EXPECT_EQ(cannot_run("soft-kvm", pae, limitations),
-              "soft-kvm cannot run some test: no paging outside long mode");
-    EXPECT_EQ(cannot_run("soft-kvm", long_mode, limitations), std::nullopt);
-    EXPECT_EQ(cannot_run("soft-kvm", none, limitations), std::nullopt);
-    EXPECT_EQ(cannot_run("interpreter", pae, limitations), std::nullopt);
+// An engine that does not exist, on a host that lacks what it would need.
+TEST(CannotRun, NamesTheEngineTheTestAndTheReason) {
+    constexpr Need all_needs[] = {Need::cpuid, Need::hypercalls, Need::time};
+    const Case plain{.name = "Test"}, needy{.name = "Test", .needs = all_needs};
+    EngineChoice engine = *find_engine("interpreter");
+    engine.name = "abacus";
+    EXPECT_EQ(cannot_run(engine, needy), std::nullopt);
+    engine.reproducible = false;
+    EXPECT_EQ(cannot_run(engine, needy), "abacus cannot run Test: its time is the host's");
+    engine.shows_hypercalls = false;
+    EXPECT_EQ(cannot_run(engine, needy),
+              "abacus cannot run Test: VMCALL and VMMCALL do not reach the machine");
+    engine.shows_cpuid = false;
+    EXPECT_EQ(cannot_run(engine, needy), "abacus cannot run Test: it answers CPUID itself");
+    EXPECT_EQ(cannot_run(engine, plain), std::nullopt);
+    engine.unavailable = [] { return std::optional<std::string>("no beads"); };
+    EXPECT_EQ(cannot_run(engine, plain), "abacus cannot run Test: no beads");
+    // A host that has the engine, but not for this mode: here, because no engine has that name.
+    engine.unavailable = []() -> std::optional<std::string> { return std::nullopt; };
+    EXPECT_EQ(cannot_run(engine, plain), std::nullopt);
+    EXPECT_THAT(*cannot_run(engine, {.name = "Test", .mode = GuestMode::pae32}),
+                testing::StartsWith("abacus cannot run Test: pae32 code: "));
 }
 
 TEST(Engines, AreFoundByName) {
     ASSERT_THAT(engine_names(), testing::Contains("interpreter"));
     for (const std::string_view name : engine_names()) {
         EXPECT_EQ(find_engine(name)->name, name);
+        if (cannot_run(*find_engine(name), {.name = "anything"})) continue;
         MachineOptions options;
         options.engine = name;
         EXPECT_EQ(Machine(options).engine().name(), name);

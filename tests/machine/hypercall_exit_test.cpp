@@ -42,9 +42,9 @@ class LeavingWorld final : public cpu::Environment {
     xen::HypercallExit exit;
 };
 
-class HypercallExits : public EngineTest<InMode> {
+class HypercallExits : public EngineTest<InMode, Need::hypercalls, Need::time> {
   protected:
-    HypercallExits() {
+    void prepare() override {
         memory.add_ram(mmu::GuestPhysical{0}, std::uint64_t{2} << 20, "RAM");
         write_tables(memory);
         const cpu::CpuModel& model = *cpu::CpuModel::find("nehalem");

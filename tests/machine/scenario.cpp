@@ -19,6 +19,7 @@ Scenario::Scenario(const ScenarioOptions& options) : mode_(options.mode) {
     machine.engine = options.engine;
     machine.model = cpu::CpuModel::find("nehalem", options.vendor);
     machine.timing = options.timing;
+    machine.kvm_route = cpu::KvmRoute::msr_exit;  // the profile's behaviour, not the host kernel's
     machine.debug_out = [this](std::uint8_t byte) {
         if (debug_listener_) debug_listener_(byte);
     };
@@ -127,6 +128,15 @@ std::vector<std::uint64_t> Scenario::changed_pages() const {
     }
     std::ranges::sort(changed);
     return changed;
+}
+
+std::vector<std::string> Scenario::remarks() const {
+    std::vector<std::string> texts;
+    for (const Event* event : events<Remark>()) {
+        const std::string& text = std::get<Remark>(event->what).text;
+        if (text.find("answers CPUID itself") == std::string::npos) texts.push_back(text);
+    }
+    return texts;
 }
 
 std::vector<const HypercallPageWrite*> Scenario::page_writes() const {

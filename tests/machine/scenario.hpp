@@ -7,12 +7,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "machine/machine.hpp"
 #include "tests/machine/guest_code.hpp"
 #include "tests/machine/guest_mode.hpp"
-#include "machine/machine.hpp"
 
 namespace xenolith::machine::test {
 
@@ -108,6 +109,8 @@ class Scenario {
         }
         return found;
     }
+    // What was remarked of the guest, in order; not what the engine hides.
+    std::vector<std::string> remarks() const;
     // The writes of the hypercall MSR, in order.
     std::vector<const HypercallPageWrite*> page_writes() const;
 

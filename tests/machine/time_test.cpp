@@ -35,7 +35,7 @@ std::vector<TimeParameter> every_preset() {
     return parameters;
 }
 
-class TimeStamps : public EngineTest<TimeParameter> {
+class TimeStamps : public EngineTest<TimeParameter, Need::time, Need::cpuid, Need::hypercalls> {
   protected:
     const cpu::Timing& timing() const { return *GetParam().timing; }
     Scenario make() const {

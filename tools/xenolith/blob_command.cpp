@@ -6,6 +6,7 @@
 
 #include "cpu/decode/disassembler.hpp"
 #include "loader/load_error.hpp"
+#include "machine/timeline.hpp"
 #include "tools/xenolith/machine_options.hpp"
 #include "xen/blob.hpp"
 #include "xen/hypercall_page.hpp"
@@ -49,7 +50,8 @@ int make(const std::string& kind_name, const std::string& file, const options::v
         if (pages < 1 || pages > xen::maximum_blob_pages)
             throw UsageError(fmt::format("--pages {}: expected 1 to {}", text, xen::maximum_blob_pages));
     }
-    xen::save_blob(file, xen::make_blob(*kind, static_cast<unsigned>(pages)));
+    const std::vector<std::byte> blob = xen::make_blob(*kind, static_cast<unsigned>(pages));
+    machine::write_atomically(file, {reinterpret_cast<const char*>(blob.data()), blob.size()});
     fmt::print("{}: {} page(s) of {} stubs\n", file, pages, kind_name);
     return exit_code::success;
 }

@@ -13,6 +13,7 @@ namespace xenolith::tools {
 namespace exit_code {
 inline constexpr int success = 0;
 inline constexpr int guest_ended_badly = 1;  // a triple fault, or the end came before what --until asked for
+inline constexpr int differences = 1;        // fuzz and diff: something differs
 inline constexpr int usage = 2;              // a bad command line
 inline constexpr int bad_file = 3;           // an image, initrd or blob cannot be read or is malformed
 inline constexpr int run_failed = 4;         // the run failed with an error number, as KVM_RUN would
@@ -34,5 +35,6 @@ using Arguments = std::vector<std::string>;
 int run_command(const Arguments& arguments);
 int demo_command(const Arguments& arguments);
 int blob_command(const Arguments& arguments);
+int fuzz_command(const Arguments& arguments);
 
 }  // namespace xenolith::tools

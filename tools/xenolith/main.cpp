@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <stdexcept>
 
 #include "loader/load_error.hpp"
 #include "tools/xenolith/commands.hpp"
@@ -21,6 +22,7 @@ constexpr Command commands[] = {
     {"run", "run a kernel or a flat image and show what it does about Xen", run_command},
     {"demo", "run the built-in guests, one per operating mode", demo_command},
     {"blob", "make or show hypercall pages", blob_command},
+    {"fuzz", "check every instruction against the host's own CPU", fuzz_command},
 };
 
 std::string help() {
@@ -62,17 +64,25 @@ int dispatch(const Arguments& arguments) {
     throw UsageError(fmt::format("there is no command '{}'; see xenolith --help", loader::on_one_line(name)));
 }
 
+// One line, whatever a file's name holds.
 int complain(int code, std::string_view message) {
-    fmt::print(stderr, "xenolith: {}\n", message);
+    fmt::print(stderr, "xenolith: {}\n", loader::on_one_line(message));
     return code;
 }
+
+constexpr std::string_view unwritable_output = "standard output cannot be written";
+
+// An earlier failure to write shows in the stream's error flag.
+bool output_is_written() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
 
 int guarded(const Arguments& arguments) {
     try {
         const int code = dispatch(arguments);
-        if (std::fflush(stdout) != 0) return complain(exit_code::unavailable, "standard output cannot be written");
+        if (!output_is_written()) return complain(exit_code::unavailable, unwritable_output);
         return code;
     } catch (const UsageError& error) {
+        return complain(exit_code::usage, error.what());
+    } catch (const std::invalid_argument& error) {  // a machine that cannot be built as asked
         return complain(exit_code::usage, error.what());
     } catch (const loader::LoadError& error) {
         return complain(exit_code::bad_file, error.what());
@@ -81,6 +91,7 @@ int guarded(const Arguments& arguments) {
     } catch (const std::bad_alloc&) {
         return complain(exit_code::unavailable, "the host has not enough memory");
     } catch (const std::exception& error) {
+        if (!output_is_written()) return complain(exit_code::unavailable, unwritable_output);
         return complain(exit_code::unavailable, error.what());
     }
 }

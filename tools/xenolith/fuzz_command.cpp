@@ -1,0 +1,266 @@
+// `xenolith fuzz`: the instruction rows against the host's own CPU.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cpu/fuzz/fuzzer.hpp"
+#include "cpu/fuzz/subjects.hpp"
+#include "loader/load_error.hpp"
+#include "tools/xenolith/machine_options.hpp"
+
+namespace xenolith::tools {
+
+namespace options = boost::program_options;
+namespace fuzz = cpu::fuzz;
+
+namespace {
+
+constexpr std::string_view examples = R"(
+Examples:
+  xenolith fuzz --count 10000000
+      Ten million tests over every form of every instruction, in 64-bit and 32-bit code.
+  xenolith fuzz --rows 'ADC*' --mode 64 --seed 7
+      Only the forms of one mnemonic.
+  xenolith fuzz --reproduce 'mode=long64 code=4811d8 rax=1 rflags=203'
+      One test again, from the line that a difference was reported with.
+
+Exit codes: 0 no difference; 1 differences were found; 2 bad command line; 6 the host's CPU cannot judge;
+130 interrupted.
+)";
+
+// One mode's sides, and what they are made of.
+struct NativeMode {
+    std::unique_ptr<fuzz::NativeSubject> theirs;
+    std::unique_ptr<fuzz::RowSubject> ours;
+    fuzz::Sides sides;
+
+    explicit NativeMode(cpu::DecodeMode mode) : theirs(fuzz::NativeSubject::create(mode)) {
+        if (theirs == nullptr)
+            throw std::runtime_error(fmt::format(
+                "the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
+        sides.mode = mode;
+        sides.layout = theirs->layout();
+        ours = std::make_unique<fuzz::RowSubject>(mode, sides.layout);
+        sides.decoder = &ours->decoder();
+        sides.ours = ours.get();
+        sides.theirs = theirs.get();
+    }
+};
+
+std::string text_of(const options::variables_map& values, const char* name) {
+    return values.count(name) != 0 ? values[name].as<std::string>() : std::string();
+}
+
+std::vector<cpu::DecodeMode> modes_from(const std::string& name) {
+    if (name.empty()) return {cpu::DecodeMode::long64, cpu::DecodeMode::compatibility32};
+    const auto mode = fuzz::find_mode(name);
+    if (!mode || (*mode != cpu::DecodeMode::long64 && *mode != cpu::DecodeMode::compatibility32))
+        throw UsageError(fmt::format("--mode {}: expected 64 or 32", loader::on_one_line(name)));
+    return {*mode};
+}
+
+// "2/8"
+void shard_from(const std::string& text, fuzz::FuzzOptions& choice) {
+    if (text.empty()) return;
+    const char* const end = text.data() + text.size();
+    const auto [slash, error] = std::from_chars(text.data(), end, choice.shard);
+    bool good = error == std::errc() && slash != end && *slash == '/';
+    if (good) {
+        const auto [stop, second_error] = std::from_chars(slash + 1, end, choice.shards);
+        good = second_error == std::errc() && stop == end && choice.shard < choice.shards;
+    }
+    if (!good)
+        throw UsageError(
+            fmt::format("--shard {}: expected I/N with I from 0 to N - 1", loader::on_one_line(text)));
+}
+
+// --- The report
+
+std::string summary_of(const fuzz::Report& report) {
+    std::map<std::string_view, unsigned> reasons;
+    std::map<std::string, std::uint64_t, std::less<>> rows;  // tests
+    std::uint64_t fewest = ~std::uint64_t{0};
+    for (const fuzz::FormReport& form : report.forms) {
+        if (!form.not_judged.empty()) {
+            ++reasons[form.not_judged];
+            continue;
+        }
+        rows[form.mnemonic] += form.tests;
+        fewest = std::min(fewest, form.tests);
+    }
+    std::string text;
+    const double rate = report.seconds > 0 ? static_cast<double>(report.tests) / report.seconds : 0;
+    text += fmt::format(
+        "{} tests in {:.1f} s ({:.0f} a second): {} rows, {} forms, each form at least {} times\n",
+        report.tests, report.seconds, rate, rows.size(), report.judged_forms(),
+        report.judged_forms() != 0 ? fewest : 0);
+    if (!reasons.empty()) {
+        text += "Not judged here:\n";
+        for (const auto& [reason, count] : reasons) text += fmt::format("  {:>5} forms: {}\n", count, reason);
+    }
+    std::string quirk_text;
+    for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
+        if (report.quirk_counts[n] != 0)
+            quirk_text += fmt::format("  {:>5} tests: {}: {}\n", report.quirk_counts[n],
+                                      fuzz::host_quirks()[n].name, fuzz::host_quirks()[n].reason);
+    if (!quirk_text.empty()) text += "Differences that are not ours:\n" + quirk_text;
+    text += report.findings.empty()
+                ? "No difference.\n"
+                : fmt::format("{} differences in {} forms.\n", report.differences(), report.findings.size());
+    return text;
+}
+
+std::string text_of(const fuzz::Finding& finding) {
+    std::string text = fmt::format("{}: {} ({} tests)\n  {}\n", fuzz::mode_name(finding.mode), finding.form,
+                                   finding.times, finding.instruction);
+    for (const std::string& field : finding.fields) text += fmt::format("    {}\n", field);
+    return text + fmt::format("  xenolith fuzz --reproduce '{}'\n", finding.line);
+}
+
+std::string coverage_of(const fuzz::Report& report) {
+    struct Row {
+        std::size_t forms = 0, not_judged = 0;
+        std::uint64_t tests = 0, differences = 0;
+    };
+    std::map<std::string_view, Row> rows;
+    for (const fuzz::FormReport& form : report.forms) {
+        Row& row = rows[form.mnemonic];
+        ++(form.not_judged.empty() ? row.forms : row.not_judged);
+        row.tests += form.tests;
+        row.differences += form.differences;
+    }
+    std::string text =
+        fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", "row", "forms", "not judged", "tests", "differ");
+    for (const auto& [name, row] : rows)
+        text += fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", name, row.forms, row.not_judged, row.tests,
+                            row.differences);
+    return text;
+}
+
+std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
+    using nlohmann::json;
+    json result = {{"seed", seed},
+                   {"tests", report.tests},
+                   {"seconds", report.seconds},
+                   {"judged_forms", report.judged_forms()},
+                   {"differences", report.differences()}};
+    json& forms = result["forms"] = json::array();
+    for (const fuzz::FormReport& form : report.forms) {
+        json entry = {{"mode", fuzz::mode_name(form.mode)},
+                      {"row", form.mnemonic},
+                      {"form", form.form},
+                      {"tests", form.tests},
+                      {"differences", form.differences}};
+        if (!form.not_judged.empty()) entry["not_judged"] = form.not_judged;
+        forms.push_back(std::move(entry));
+    }
+    json& findings = result["findings"] = json::array();
+    for (const fuzz::Finding& finding : report.findings)
+        findings.push_back({{"mode", fuzz::mode_name(finding.mode)},
+                            {"form", finding.form},
+                            {"instruction", finding.instruction},
+                            {"fields", finding.fields},
+                            {"times", finding.times},
+                            {"line", finding.line}});
+    json& quirks = result["quirks"] = json::array();
+    for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
+        quirks.push_back({{"name", fuzz::host_quirks()[n].name},
+                          {"reason", fuzz::host_quirks()[n].reason},
+                          {"tests", report.quirk_counts[n]}});
+    result["without_a_row"] = report.without_a_row;
+    return result.dump(1) + "\n";
+}
+
+int reproduce_line(const std::string& line) {
+    std::unique_ptr<fuzz::Reproducer> reproducer;
+    fuzz::Reproduction result;
+    try {
+        reproducer = fuzz::from_line(line);
+        NativeMode mode(modes_from(std::string(fuzz::mode_name(reproducer->mode))).front());
+        result = fuzz::reproduce(mode.sides, *reproducer);
+    } catch (const std::invalid_argument& error) {
+        throw UsageError(fmt::format("--reproduce: {}", loader::on_one_line(error.what())));
+    }
+    fmt::print("{}\n", result.instruction);
+    for (const std::string& field : result.fields) fmt::print("  {}\n", field);
+    if (result.fields.empty()) fmt::print("No difference.\n");
+    if (!result.quirk.empty()) fmt::print("Not ours: {}.\n", result.quirk);
+    return result.fields.empty() || !result.quirk.empty() ? exit_code::success : exit_code::differences;
+}
+
+}  // namespace
+
+int fuzz_command(const Arguments& arguments) {
+    const auto value = [] { return options::value<std::string>(); };
+    options::options_description visible(
+        "Usage: xenolith fuzz [OPTION...]\n\n"
+        "Runs every form of every instruction with random states, biased to edge values, on our rows and on "
+        "the host's\n"
+        "own CPU, and reports where registers, flags, memory or faults differ, each as one line that "
+        "reproduces it");
+    // clang-format off
+    visible.add_options()
+        ("count", value()->value_name("N"), "how many tests (default: 1000000)")
+        ("seed", value()->value_name("N"), "the same seed gives the same tests (default: 1)")
+        ("rows", value()->value_name("PATTERN"), "only rows or forms of that name, with * and ?: 'ADC', 'V*', 'MOV r32*'")
+        ("mode", value()->value_name("WIDTH"), "64 or 32 (default: both)")
+        ("oracle", value()->value_name("NAME"), "who judges: native (default)")
+        ("shard", value()->value_name("I/N"), "only every N-th form, from the I-th: for several processes at once")
+        ("fail-fast", "stop at the first difference")
+        ("coverage", "also print a line per row: forms, tests, differences")
+        ("json", "print the report as JSON")
+        ("reproduce", value()->value_name("LINE"), "run one test, as a difference was reported")
+        ("help,h", "this help");
+    // clang-format on
+    const options::variables_map values = parse_options(arguments, visible, {});
+    if (values.count("help") != 0) {
+        std::ostringstream text;
+        text << visible;
+        fmt::print("{}{}", text.str(), examples);
+        return exit_code::success;
+    }
+    if (const std::string oracle = text_of(values, "oracle"); !oracle.empty() && oracle != "native")
+        throw UsageError(fmt::format("--oracle {}: expected native", loader::on_one_line(oracle)));
+    if (values.count("reproduce") != 0) return reproduce_line(text_of(values, "reproduce"));
+
+    fuzz::FuzzOptions choice;
+    choice.seed = 1;
+    if (const std::string seed = text_of(values, "seed"); !seed.empty())
+        choice.seed = parse_number("seed", seed);
+    if (const std::string count = text_of(values, "count"); !count.empty())
+        choice.count = parse_number("count", count);
+    if (const std::string pattern = text_of(values, "rows"); !pattern.empty()) choice.pattern = pattern;
+    shard_from(text_of(values, "shard"), choice);
+    choice.fail_fast = values.count("fail-fast") != 0;
+    const bool shows_progress = ::isatty(STDERR_FILENO) != 0;
+    if (shows_progress)
+        choice.progress = [&](const fuzz::Progress& progress) {
+            fmt::print(stderr, "\r\x1b[K{} of {} tests, {} forms differ", progress.tests, choice.count,
+                       progress.findings);
+        };
+    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"));
+    fuzz::Report report;
+    for (std::size_t n = 0; n < modes.size(); ++n) {
+        if (choice.fail_fast && !report.findings.empty()) break;
+        NativeMode mode(modes[n]);
+        const std::uint64_t share = choice.count * (n + 1) / modes.size() - choice.count * n / modes.size();
+        fuzz::run_fuzz(mode.sides, choice, share, report);
+    }
+    if (shows_progress) fmt::print(stderr, "\r\x1b[K");
+    if (report.forms.empty())
+        throw UsageError(fmt::format("--rows {}: there is no such row", loader::on_one_line(choice.pattern)));
+    if (values.count("json") != 0) {
+        fmt::print("{}", json_of(report, choice.seed));
+    } else {
+        for (const fuzz::Finding& finding : report.findings) fmt::print("{}\n", text_of(finding));
+        if (values.count("coverage") != 0) fmt::print("{}", coverage_of(report));
+        fmt::print("{}", summary_of(report));
+    }
+    return report.findings.empty() ? exit_code::success : exit_code::differences;
+}
+
+}  // namespace xenolith::tools
