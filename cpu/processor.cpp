@@ -159,10 +159,14 @@ void Processor::check_segment(SegmentName name, std::uint64_t offset, unsigned s
             refuse();
         }
     }
-    if (checks_alignment_ && size > 1) {
+    // Operands of 10 and 28 bytes and the like are checked by whoever moves them piecewise, and those of 16 and 32 are
+    // not: where they must be aligned it is #GP(0) that says so (SDM vol. 2A, 2.4). An address that is not canonical has
+    // a fault of its own, which comes first.
+    constexpr unsigned widest_checked = 8;
+    if (checks_alignment_ && size > 1 && size <= widest_checked && std::has_single_bit(size)) {
         const std::uint64_t linear = windows_[static_cast<unsigned>(name)].base + offset;
-        // Operands of 10 and 28 bytes and the like are checked by whoever moves them piecewise.
-        if (std::has_single_bit(size) && (linear & (size - 1)) != 0) raise(Vector::alignment_check, 0);
+        if ((linear & (size - 1)) != 0 && (!code64_ || mmu::GuestLinear{linear}.is_canonical()))
+            raise(Vector::alignment_check, 0);
     }
 }
 

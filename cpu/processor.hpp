@@ -35,6 +35,7 @@ class Processor final : public LinearMemory {
     const CpuModel& model;
     const Timing& timing;
     const unsigned vcpu;
+    std::uint64_t random_seed = 0;  // of RDRAND and RDSEED; the same for all of a machine's processors
 
     // --- Registers -----------------------------------------------------------------------------------------------
     // `offset` is a byte offset in CpuState::registers, as Instruction::registers holds it.

@@ -454,7 +454,7 @@ cpu::MsrOutcome Machine::msr_write(const cpu::Moment& moment, std::uint32_t inde
 
 cpu::CpuidLeaf Machine::cpuid(const cpu::Moment& moment, std::uint32_t leaf, std::uint32_t subleaf,
                               cpu::CpuidLeaf model) {
-    trapped(moment);
+    if (engine_choice_.shows_cpuid) trapped(moment);  // else the engine fills its table, and no guest has asked
     if (!trap_) return model;
     if (leaf == 1) model.ecx |= xen::hypervisor_present_bit;
     if (leaf < xen::first_hypervisor_leaf || leaf >= xen::hypervisor_scan_end) return model;
@@ -516,6 +516,8 @@ void Machine::remark_what_the_engine_hides() {
     const cpu::Moment start{.cycles = engine_->cycles(), .mode = engine_->state().mode(), .rip = engine_->state().rip};
     std::string text = fmt::format("{} answers CPUID itself: which leaves the guest reads is not seen",
                                    engine_choice_.name);
+    const bool hypercalls_exit = kernel_blobs_ && trap_->intercepts_hypercalls();
+    if (trap_ && !hypercalls_exit) text += "; so it does VMCALL and VMMCALL";
     if (const auto* const kvm = dynamic_cast<const cpu::KvmEngine*>(engine_.get())) {
         for (const std::string& feature : kvm->hidden_features()) text += "; " + feature;
         if (kernel_blobs_) text += "; it also lays the hypercall page itself, which shows when the guest calls through it";

@@ -150,6 +150,8 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
 }
 
 void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Instruction& out) const {
+    // Zydis also knows a coprocessor that took LZCNT and others with a VEX prefix.
+    if (from.meta.isa_ext == ZYDIS_ISA_EXT_KNC) return;
     Shape shape{from, operands, out};
     const Row* row = find_row(from.mnemonic, operand_flag(from, operands));
     if (row != nullptr && row->variant != nullptr) row = row->variant(*row, shape);

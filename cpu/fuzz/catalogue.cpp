@@ -344,6 +344,13 @@ std::string_view why_not_judged(const Encoding& encoding) {
 
 bool can_be_placed(const Encoding& encoding) {
     const auto id = [](ZydisRegister name) { return ZydisRegisterGetId(name); };
+    // Vendors differ about near branches with an operand-size prefix in 64-bit code: AMD's keep 16 bits of
+    // RIP.
+    const auto prefixes = std::span(encoding.decoded.raw.prefixes).first(encoding.decoded.raw.prefix_count);
+    constexpr std::uint8_t operand_size = 0x66;
+    if (encoding.is_branch() && encoding.is_64() &&
+        std::ranges::any_of(prefixes, [](const auto& prefix) { return prefix.value == operand_size; }))
+        return false;
     const bool flat_gs = encoding.is_64();  // its base is zero in a Linux process
     // The push of a CALL moves the stack pointer that would say where to.
     if (encoding.is_branch() &&

@@ -143,17 +143,24 @@ class ModeRun {
             std::memcpy(reproducer->memory.data() + patch.offset, patch.value.data(), patch.size);
         if (!encoding.uses_floating_point())
             reproducer->state.floating_point = Reproducer::blank().state.floating_point;
-        // A branch must go on leading to where it does, and the mnemonic must stay, lest another difference
-        // is found.
-        if (!encoding.is_branch() && fails(*reproducer, encoding))
-            shrink(*reproducer, sides_.layout,
-                   [&](const Reproducer& smaller) { return fails(smaller, encoding); });
+        // The mnemonic must stay, and some part that differs, lest another difference is found. A branch must
+        // go on leading to where it does.
+        parts_ = 0;
+        const bool differs_again = fails(*reproducer, encoding);
+        for (const Field& field : pair_.fields()) parts_ |= bit_of(field);
+        const auto still_fails = [&](const Reproducer& smaller) { return fails(smaller, encoding); };
+        if (differs_again && encoding.is_branch()) {
+            forget_background(*reproducer, sides_.layout, still_fails);
+        } else if (differs_again) {
+            shrink(*reproducer, sides_.layout, still_fails);
+        }
         Finding finding;
         finding.mode = sides_.mode;
         finding.form = form.name;
         fails(*reproducer, encoding);
         finding.instruction = shrunk_.text();
         for (const Field& field : pair_.fields()) finding.fields.push_back(field.text());
+        if (finding.fields.empty()) finding.fields.push_back("the test alone does not differ");
         finding.line = to_line(*reproducer);
         return finding;
     }

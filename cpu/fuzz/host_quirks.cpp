@@ -1,10 +1,40 @@
 #include "cpu/fuzz/host_quirks.hpp"
 
+#include <algorithm>
+#include <bit>
+#include <initializer_list>
+
 namespace xenolith::cpu::fuzz {
 
 namespace {
 
 bool host_is_amd() { return __builtin_cpu_is("amd") != 0; }
+
+// Of the raw bytes, whether it means anything or not.
+bool has_prefix(const Encoding& encoding, std::uint8_t value) {
+    const auto prefixes = std::span(encoding.decoded.raw.prefixes).first(encoding.decoded.raw.prefix_count);
+    return std::ranges::any_of(prefixes, [&](const auto& prefix) { return prefix.value == value; });
+}
+
+bool is_mnemonic(const Encoding& encoding, std::initializer_list<ZydisMnemonic> mnemonics) {
+    return std::ranges::find(mnemonics, encoding.decoded.mnemonic) != mnemonics.end();
+}
+
+bool moves_state_image(const Encoding& encoding) {
+    return is_mnemonic(encoding, {ZYDIS_MNEMONIC_FLDENV, ZYDIS_MNEMONIC_FNSTENV, ZYDIS_MNEMONIC_FRSTOR,
+                                  ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FXSAVE, ZYDIS_MNEMONIC_FXSAVE64,
+                                  ZYDIS_MNEMONIC_FXRSTOR, ZYDIS_MNEMONIC_FXRSTOR64});
+}
+
+std::uint64_t vector_of(const Outcome& outcome) {
+    return outcome.cpu.fault ? outcome.cpu.fault->vector : no_fault;
+}
+
+// Sign-extended from bit 56.
+std::uint64_t extended_57(std::uint64_t value) {
+    constexpr unsigned unused = 7;
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
+}
 
 bool is_x87_pointer(Part part) {
     return part == Part::x87_opcode || part == Part::x87_instruction || part == Part::x87_data ||
@@ -26,6 +56,66 @@ constexpr HostQuirk quirks[] = {
          constexpr std::uint64_t present = 1;
          return field.part == Part::fault_code && (field.ours ^ field.theirs) == present &&
                 ours.cpu.fault->vector == 14 && theirs.cpu.fault->address >> 47 != 0;
+     }},
+    {"amd-x87-pointer-width", "AMD keeps 57 bits of the x87 pointers that FXRSTOR64 loads",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
+         return host_is_amd() && is_mnemonic(encoding, {ZYDIS_MNEMONIC_FXRSTOR64}) &&
+                is_x87_pointer(field.part) && field.theirs == extended_57(field.ours);
+     }},
+    {"amd-mxcsr-mask",
+     "AMD's MXCSR has a bit 17 for misaligned operands, which FXSAVE's mask of valid bits shows",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
+         constexpr std::uint64_t misaligned = 1u << 17;
+         const std::uint64_t difference = field.ours ^ field.theirs;
+         return host_is_amd() && is_mnemonic(encoding, {ZYDIS_MNEMONIC_FXSAVE, ZYDIS_MNEMONIC_FXSAVE64}) &&
+                field.part == Part::memory && std::has_single_bit(difference) &&
+                (field.theirs & difference) != 0 &&
+                (std::countr_zero(difference) - std::countr_zero(misaligned)) % 8 == 0;
+     }},
+    {"image-fault-address",
+     "which byte of a state image that crosses into an absent page is the first to fault",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs,
+        const Field& field) {
+         return moves_state_image(encoding) && vector_of(ours) == 14 && vector_of(theirs) == 14 &&
+                field.part == Part::fault_address;
+     }},
+    {"image-alignment",
+     "an unaligned FXSAVE area is #GP or, with alignment checks on, may be #AC (SDM vol. 2, FXSAVE)",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs,
+        const Field& field) {
+         return moves_state_image(encoding) && field.part == Part::fault && vector_of(ours) == 13 &&
+                vector_of(theirs) == 17;
+     }},
+    {"amd-sha-alignment",
+     "AMD's SHA instructions take operands that are not aligned; the manual of Intel has #GP",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome&, const Field&) {
+         return host_is_amd() && encoding.decoded.meta.isa_ext == ZYDIS_ISA_EXT_SHA && vector_of(ours) == 13;
+     }},
+    {"amd-loop-prefix",
+     "on AMD a repeat prefix decides what LOOPE and LOOPNE wait for, whatever their opcode says",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
+         return host_is_amd() && is_mnemonic(encoding, {ZYDIS_MNEMONIC_LOOPE, ZYDIS_MNEMONIC_LOOPNE}) &&
+                (has_prefix(encoding, 0xf2) || has_prefix(encoding, 0xf3)) && field.part == Part::rip;
+     }},
+    {"amd-prefetch-register", "0F 0D with a register operand is a NOP on Intel and invalid on AMD",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome& theirs, const Field& field) {
+         constexpr std::uint8_t prefetch = 0x0d;
+         return host_is_amd() && encoding.decoded.opcode_map == ZYDIS_OPCODE_MAP_0F &&
+                encoding.decoded.opcode == prefetch && field.part == Part::fault && vector_of(theirs) == 6;
+     }},
+    {"amd-vex-w-outside-64-bit",
+     "VPEXTRQ and VPINSRQ outside 64-bit code: on Intel VEX.W does not count there, on AMD they are invalid",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome& theirs, const Field&) {
+         return host_is_amd() && !encoding.is_64() && encoding.decoded.raw.vex.W != 0 &&
+                vector_of(theirs) == 6 &&
+                is_mnemonic(encoding, {ZYDIS_MNEMONIC_VPEXTRD, ZYDIS_MNEMONIC_VPINSRD});
+     }},
+    {"masked-store-of-nothing",
+     "a MASKMOVDQU whose mask selects no byte may fault or not (SDM vol. 2, MASKMOVDQU)",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome&, const Field& field) {
+         return is_mnemonic(encoding, {ZYDIS_MNEMONIC_MASKMOVDQU, ZYDIS_MNEMONIC_VMASKMOVDQU,
+                                       ZYDIS_MNEMONIC_MASKMOVQ}) &&
+                field.part == Part::fault && vector_of(ours) == no_fault;
      }},
     {"popa-fault",
      "a POPA that faults may have loaded some registers already; the stack pointer shows that it has not "

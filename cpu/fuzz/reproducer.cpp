@@ -148,7 +148,8 @@ class Shrinker {
         if (attempt(value, blank)) return;
         if constexpr (sizeof(T) > 4) {
             for (const T mask : {T{0xff}, T{0xffff}, static_cast<T>(0xffffffff)})
-                if (blank == 0 && (value & mask) != value && attempt(value, static_cast<T>(value & mask))) break;
+                if (blank == 0 && (value & mask) != value && attempt(value, static_cast<T>(value & mask)))
+                    break;
         }
         // Bit by bit towards the blank value, from the top.
         for (unsigned bit = sizeof(T) * 8; bit-- > 0;) {
@@ -250,6 +251,22 @@ std::unique_ptr<Reproducer> from_line(std::string_view line) {
     return reproducer;
 }
 
+void forget_background(Reproducer& reproducer, const Layout& layout,
+                       const std::function<bool(const Reproducer&)>& fails) {
+    const auto smaller = std::make_unique<Reproducer>(reproducer);
+    std::array<bool, memory_size> kept{};
+    for (std::size_t at = 0; at + 4 <= memory_size; ++at) {
+        std::uint32_t value;
+        std::memcpy(&value, reproducer.memory.data() + at, sizeof(value));
+        if (value == layout.forward || value == layout.backward)
+            std::fill_n(kept.begin() + static_cast<std::ptrdiff_t>(at),
+                        std::min<std::size_t>(8, memory_size - at), true);
+    }
+    for (std::size_t at = 0; at < memory_size; ++at)
+        if (!kept[at]) smaller->memory[at] = std::byte{0};
+    if (fails(*smaller)) reproducer = *smaller;
+}
+
 void shrink(Reproducer& reproducer, const Layout& layout,
             const std::function<bool(const Reproducer&)>& fails) {
     const auto blank = std::make_unique<Reproducer>(Reproducer::blank());
@@ -261,7 +278,7 @@ void shrink(Reproducer& reproducer, const Layout& layout,
     for (std::uint64_t& value : state.registers.general) {
         constexpr std::uint64_t reach = 0x10000;
         if ((value & 0xffffffff) - layout.memory + reach < memory_size + 2 * reach) {
-            if (!shrinker.attempt(value, std::uint64_t{0})) shrinker.attempt(value, value & 0xffffffff);
+            shrinker.attempt(value, value & 0xffffffff);
         } else {
             shrinker.simplify(value, std::uint64_t{0});
         }

@@ -34,4 +34,9 @@ std::unique_ptr<Reproducer> from_line(std::string_view line);
 void shrink(Reproducer& reproducer, const Layout& layout,
             const std::function<bool(const Reproducer&)>& fails);
 
+// For branches, which must go on leading to where they do: clears all memory but what is an address to branch
+// to.
+void forget_background(Reproducer& reproducer, const Layout& layout,
+                       const std::function<bool(const Reproducer&)>& fails);
+
 }  // namespace xenolith::cpu::fuzz

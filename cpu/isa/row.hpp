@@ -128,7 +128,8 @@ std::span<const Row> x87_arithmetic_rows();  // FADD ... FDIVR, FSQRT, FPREM, FS
 std::span<const Row> x87_compare_rows();     // FCOM, FCOMI, FTST, FXAM, FCMOVcc
 std::span<const Row> x87_transfer_rows();    // FLD, FST, FILD, FIST, FBLD, constants, FXCH, FFREE ...
 std::span<const Row> mmx_rows();             // everything on MMX registers but EMMS
-std::span<const Row> vector_move_rows();  // moves and bitwise operations of MMX and XMM registers
+std::span<const Row> random_rows();      // RDRAND, RDSEED
+std::span<const Row> vector_move_rows();  // moves of XMM and YMM registers
 std::span<const Row> vector_integer_rows();  // integer arithmetic, comparisons and shifts of XMM and YMM registers
 std::span<const Row> vector_shuffle_rows();  // what moves elements about: pack, unpack, shuffle, insert, extract, blend
 std::span<const Row> vector_float_rows();    // floating-point arithmetic

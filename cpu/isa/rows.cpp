@@ -33,6 +33,7 @@ const Row* find_row(ZydisMnemonic mnemonic, std::uint16_t operand_flag) {
                                   x87_compare_rows,
                                   x87_transfer_rows,
                                   mmx_rows,
+                                  random_rows,
                                   vector_move_rows,
                                   vector_integer_rows,
                                   vector_shuffle_rows,

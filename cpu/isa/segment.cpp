@@ -108,8 +108,12 @@ void adjust_privilege(Processor& p, const Instruction& i) {
     require_protected_mode(p);
     const auto by = p.get<std::uint16_t>(i.registers[1]);
     if (i.has_memory) {
-        const auto old = p.begin_modify<std::uint16_t>(i);
-        p.end_modify<std::uint16_t>(adjusted(p, old, by));
+        // It writes only what it changes, and faults as a read would first.
+        const auto old = p.load<std::uint16_t>(i);
+        const bool changes = (old & 3) < (by & 3);
+        if (changes) p.begin_modify<std::uint16_t>(i);
+        const std::uint16_t changed = adjusted(p, old, by);
+        if (changes) p.end_modify<std::uint16_t>(changed);
     } else {
         p.set<std::uint16_t>(i.registers[0], adjusted(p, p.get<std::uint16_t>(i.registers[0]), by));
     }

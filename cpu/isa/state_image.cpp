@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint16_t exception_flags = 0x3f, stack_fault = 0x40, summary = 0x80, busy = 0x8000;
 constexpr std::uint16_t control_writable = 0x1f3f;
 constexpr std::uint16_t control_always = 0x40;
-constexpr std::uint32_t mxcsr_writable = 0xffff;
+constexpr std::uint32_t mxcsr_writable = 0xffff, initial_mxcsr = 0x1f80;
 
 template <class T, std::size_t N>
 void put(std::array<std::byte, N>& image, std::size_t at, T value) {
@@ -91,15 +91,18 @@ void store_status(Processor& p, const Instruction& i) {
         p.set<std::uint16_t>(i.registers[0], p.state.floating_point.status);
 }
 
+// With VEX prefix or without: Require says what has to be enabled.
+template <auto Require>
 void load_mxcsr(Processor& p, const Instruction& i) {
-    require_sse(p);
+    Require(p);
     const auto value = p.load<std::uint32_t>(i);
     if ((value & ~mxcsr_writable) != 0) p.raise(Vector::general_protection, 0);
     p.state.floating_point.mxcsr = value;
 }
 
+template <auto Require>
 void store_mxcsr(Processor& p, const Instruction& i) {
-    require_sse(p);
+    Require(p);
     p.store<std::uint32_t>(i, p.state.floating_point.mxcsr);
 }
 
@@ -375,7 +378,7 @@ std::uint64_t requested_components(const Processor& p) {
     return p.state.xcr0 & (std::uint64_t{p.get<std::uint32_t>(rdx)} << 32 | p.get<std::uint32_t>(rax));
 }
 
-// XINUSE (SDM vol. 1, 13.6): which components are not in their initial state. MXCSR does not count.
+// XINUSE (SDM vol. 1, 13.6): which components are not in their initial state. MXCSR counts in the compacted format only.
 std::uint64_t components_in_use(const Processor& p) {
     const FloatingPointState& fp = p.state.floating_point;
     FloatingPointState initial;
@@ -430,19 +433,78 @@ void xsave(Processor& p, const Instruction& i) {
     p.store<std::uint64_t>(i.segment, at + header, (old_components & ~requested) | (requested & in_use));
 }
 
-// SDM vol. 1, 13.8. Only the standard format exists here: XCOMP_BV and the rest of the header must be zero.
+// The compacted format packs the components asked for; with AVX as the only one behind the header, AVX has the same
+// place in both. XCOMP_BV says that the format is this one, and which components it has room for (SDM vol. 1, 13.4.3).
+constexpr std::uint64_t compacted = std::uint64_t{1} << 63;
+
+// SDM vol. 1, 13.10 and 13.11: components in their initial state are not written, MXCSR is a part of SSE, and all of
+// XSTATE_BV and XCOMP_BV is. Without supervisor components (IA32_XSS is zero) XSAVES is XSAVEC at CPL 0.
+template <bool Supervisor>
+void xsave_compacted(Processor& p, const Instruction& i) {
+    if constexpr (Supervisor) {
+        if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
+        p.require_cpl0();
+    }
+    require_xsave(p, i);
+    const FloatingPointState& fp = p.state.floating_point;
+    const std::uint64_t at = p.effective_address(i), requested = requested_components(p);
+    std::uint64_t in_use = components_in_use(p);
+    if (fp.mxcsr != initial_mxcsr) in_use |= sse;
+    const std::uint64_t written = requested & in_use;
+    p.probe_write(i.segment, at, (requested & avx) != 0 ? largest : upper_halves);
+
+    StateImage image{};
+    const auto store = [&](unsigned from, unsigned size) {
+        p.store_bytes(i.segment, at + from, image.data() + from, size);
+    };
+    if ((written & x87) != 0) {
+        put_x87(image, fp, i.stack_width == 8);
+        store(0, mxcsr_at);
+        store(registers_at, vectors_at - registers_at);
+    }
+    if ((written & sse) != 0) {
+        put(image, mxcsr_at, fp.mxcsr);
+        put(image, mxcsr_at + 4, mxcsr_writable);
+        store(mxcsr_at, 8);
+        put_vectors(image, fp, vector_count(p));
+        store(vectors_at, vector_count(p) * 16);
+    }
+    if ((written & avx) != 0) {
+        put_upper_halves(image, fp, vector_count(p));
+        store(upper_halves, vector_count(p) * 16);
+    }
+    put(image, header, written);
+    put(image, header + 8, requested | compacted);
+    store(header, 16);
+}
+
+// SDM vol. 1, 13.8 and 13.12. In the standard format XCOMP_BV and the eight bytes behind it must be zero; in the
+// compacted one the rest of the header. XRSTORS takes that one only.
+template <bool Supervisor>
 void xrstor(Processor& p, const Instruction& i) {
+    if constexpr (Supervisor) {
+        if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
+        p.require_cpl0();
+    }
     require_xsave(p, i);
     FloatingPointState& fp = p.state.floating_point;
     const std::uint64_t at = p.effective_address(i), requested = requested_components(p);
     StateImage image{};
     p.load_bytes(i.segment, at, image.data(), (requested & avx) != 0 ? largest : upper_halves);
-    const auto present = take<std::uint64_t>(image, header);
+    const auto present = take<std::uint64_t>(image, header), format = take<std::uint64_t>(image, header + 8);
     const auto refuse = [&] { p.raise(Vector::general_protection, 0); };
-    if ((present & ~p.state.xcr0) != 0) refuse();
-    if (take<std::uint64_t>(image, header + 8) != 0 || take<std::uint64_t>(image, header + 16) != 0) refuse();
-    const bool loads_mxcsr = (requested & (sse | avx)) != 0;
-    const auto mxcsr = take<std::uint32_t>(image, mxcsr_at);
+    const bool is_compacted = (format & compacted) != 0 && p.model.has(Feature::xsavec);
+    if (is_compacted) {
+        if ((format & ~compacted & ~p.state.xcr0) != 0 || (present & ~format) != 0) refuse();
+        for (unsigned n = 16; n < 64; n += 8)
+            if (take<std::uint64_t>(image, header + n) != 0) refuse();
+    } else {
+        if (Supervisor) refuse();
+        if ((present & ~p.state.xcr0) != 0 || format != 0 || take<std::uint64_t>(image, header + 16) != 0) refuse();
+    }
+    const bool has_sse = (present & sse) != 0;
+    const bool loads_mxcsr = is_compacted ? (requested & sse) != 0 : (requested & (sse | avx)) != 0;
+    const std::uint32_t mxcsr = is_compacted && !has_sse ? initial_mxcsr : take<std::uint32_t>(image, mxcsr_at);
     if (loads_mxcsr && (mxcsr & ~mxcsr_writable) != 0) refuse();
 
     const unsigned count = vector_count(p);
@@ -476,8 +538,10 @@ std::span<const Row> state_rows() {
         Row{ZYDIS_MNEMONIC_FNSAVE, always<save>, state_save, 0, Feature::fpu},
         Row{ZYDIS_MNEMONIC_FRSTOR, always<restore>, state_save, 0, Feature::fpu},
         Row{ZYDIS_MNEMONIC_EMMS, always<empty_mmx>, CostClass::x87, 0, Feature::mmx},
-        Row{ZYDIS_MNEMONIC_LDMXCSR, always<load_mxcsr>, vector, 0, Feature::sse},
-        Row{ZYDIS_MNEMONIC_STMXCSR, always<store_mxcsr>, vector, 0, Feature::sse},
+        Row{ZYDIS_MNEMONIC_LDMXCSR, always<load_mxcsr<require_sse>>, vector, 0, Feature::sse},
+        Row{ZYDIS_MNEMONIC_STMXCSR, always<store_mxcsr<require_sse>>, vector, 0, Feature::sse},
+        Row{ZYDIS_MNEMONIC_VLDMXCSR, always<load_mxcsr<require_avx>>, vector, 0, Feature::avx},
+        Row{ZYDIS_MNEMONIC_VSTMXCSR, always<store_mxcsr<require_avx>>, vector, 0, Feature::avx},
         Row{ZYDIS_MNEMONIC_FXSAVE, always<fxsave>, state_save, 0, Feature::fxsr},
         Row{ZYDIS_MNEMONIC_FXSAVE64, always<fxsave>, state_save, 0, Feature::fxsr},
         Row{ZYDIS_MNEMONIC_FXRSTOR, always<fxrstor>, state_save, 0, Feature::fxsr},
@@ -486,8 +550,14 @@ std::span<const Row> state_rows() {
         Row{ZYDIS_MNEMONIC_XSAVE64, always<xsave<false>>, state_save, 0, Feature::xsave},
         Row{ZYDIS_MNEMONIC_XSAVEOPT, always<xsave<true>>, state_save, 0, Feature::xsaveopt},
         Row{ZYDIS_MNEMONIC_XSAVEOPT64, always<xsave<true>>, state_save, 0, Feature::xsaveopt},
-        Row{ZYDIS_MNEMONIC_XRSTOR, always<xrstor>, state_save, 0, Feature::xsave},
-        Row{ZYDIS_MNEMONIC_XRSTOR64, always<xrstor>, state_save, 0, Feature::xsave},
+        Row{ZYDIS_MNEMONIC_XSAVEC, always<xsave_compacted<false>>, state_save, 0, Feature::xsavec},
+        Row{ZYDIS_MNEMONIC_XSAVEC64, always<xsave_compacted<false>>, state_save, 0, Feature::xsavec},
+        Row{ZYDIS_MNEMONIC_XSAVES, always<xsave_compacted<true>>, state_save, 0, Feature::xsaves},
+        Row{ZYDIS_MNEMONIC_XSAVES64, always<xsave_compacted<true>>, state_save, 0, Feature::xsaves},
+        Row{ZYDIS_MNEMONIC_XRSTOR, always<xrstor<false>>, state_save, 0, Feature::xsave},
+        Row{ZYDIS_MNEMONIC_XRSTOR64, always<xrstor<false>>, state_save, 0, Feature::xsave},
+        Row{ZYDIS_MNEMONIC_XRSTORS, always<xrstor<true>>, state_save, 0, Feature::xsaves},
+        Row{ZYDIS_MNEMONIC_XRSTORS64, always<xrstor<true>>, state_save, 0, Feature::xsaves},
     };
     return rows;
 }

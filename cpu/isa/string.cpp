@@ -135,6 +135,12 @@ struct LoadString {
 };
 
 struct InputString {
+    // Asked even if the count is zero.
+    template <class T>
+    static void before_all(Processor& p) {
+        check_io_permission(p, p.get<std::uint16_t>(rdx), sizeof(T));
+    }
+
     template <class T, class A>
     static void element(Processor& p, const Instruction&) {
         const auto port = p.get<std::uint16_t>(rdx);
@@ -149,6 +155,11 @@ struct InputString {
 };
 
 struct OutputString {
+    template <class T>
+    static void before_all(Processor& p) {
+        check_io_permission(p, p.get<std::uint16_t>(rdx), sizeof(T));
+    }
+
     template <class T, class A>
     static void element(Processor& p, const Instruction& i) {
         const auto port = p.get<std::uint16_t>(rdx);
@@ -217,6 +228,7 @@ std::uint64_t elements_done(Processor& p, const Instruction& i, std::uint64_t li
 
 template <class Operation, class T, class A>
 void repeated(Processor& p, const Instruction& i) {
+    if constexpr (requires { Operation::template before_all<T>(p); }) Operation::template before_all<T>(p);
     std::uint64_t allowed = elements_allowed(p);
     while (p.get<A>(rcx) != 0) {
         if (allowed == 0) {

@@ -119,9 +119,6 @@ void KvmEngine::follow_trap() {
     if (route_ == KvmRoute::ioctl) {
         tell_kvm_of_trap(wanted);
     } else {
-        if (wanted.intercept_hypercalls)
-            throw HostLimit(HostLimit::Kind::unavailable,
-                            "INTERCEPT_HCALL needs a KVM with KVM_CAP_XEN_HVM: without it VMCALL does not exit");
         filter_msr(wanted.msr);
     }
     trap_ = wanted;

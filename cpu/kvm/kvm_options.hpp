@@ -20,7 +20,8 @@ constexpr std::string_view kvm_route_name(KvmRoute route) {
     return names[static_cast<unsigned>(route)];
 }
 
-// What KVM is told of the trap. With the msr_exit route only `msr` counts: the Environment knows the rest.
+// What KVM is told of the trap. With the msr_exit route only `msr` counts: the Environment knows the rest, and
+// hypercalls do not exit.
 struct KvmXenTrap {
     std::uint32_t msr = 0;                  // 0: off
     bool intercept_hypercalls = false;      // KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL: KVM_EXIT_XEN, no blobs

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "cpu/isa/host_features.hpp"
+
 namespace xenolith::cpu {
 
 namespace {
@@ -124,12 +126,8 @@ constexpr std::uint32_t repeated_by_amd = 0x0183f3ff;
 FeatureSet not_yet_implemented() {
     using enum Feature;
     return set_of({
-        sse3,    ssse3,  sse4_1,       sse4_2, aes, pclmulqdq, sha,  // vector instructions beyond SSE2
-        avx,     avx2,   fma,          f16c,                         //
-        xsavec,  xsaves,                                             // the compacted format of XSAVE
-        rdrand,  rdseed,                                             // random numbers
-        apic,    x2apic, tsc_deadline,                               // a local APIC
-        monitor, acpi,                                               // MWAIT that waits, thermal control
+        apic, x2apic, tsc_deadline,  // a local APIC
+        monitor, acpi,               // MWAIT that waits, thermal control
     });
 }
 
@@ -164,6 +162,8 @@ FeatureSet modern_features() {
 
 FeatureSet offered(FeatureSet features, Vendor vendor) {
     features &= ~not_yet_implemented();
+    for (std::size_t n = 0; n < static_cast<std::size_t>(Feature::count); ++n)
+        if (!host_has(static_cast<Feature>(n))) features.reset(n);
     if (vendor == Vendor::amd) features &= ~set_of({Feature::arch_capabilities, Feature::tsc_adjust});
     return features;
 }
@@ -289,7 +289,7 @@ CpuidLeaf save_leaf(const CpuModel& model, std::uint32_t subleaf, const CpuState
         leaf.ecx = save_area_size(model.xcr0_bits());
     } else if (subleaf == 1) {
         leaf = features_at(model, 0xd, 1);
-        if (model.has(Feature::xsaves)) leaf.ebx = save_area_size(state.xcr0 | state.msr.xss);
+        if (model.has(Feature::xsavec)) leaf.ebx = save_area_size(state.xcr0 | state.msr.xss);
     } else if (subleaf == 2 && (model.xcr0_bits() & 4) != 0) {
         leaf.eax = 256;
         leaf.ebx = 576;

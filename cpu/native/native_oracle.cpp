@@ -169,7 +169,7 @@ class Emitter {
 struct NativeOracle::Pages {
     NativeMode mode = NativeMode::bits64;
     NativeUnits units = NativeUnits::general;
-    std::byte* low = nullptr;         // code page, exchange page, guard, memory, guard
+    std::byte* low = nullptr;         // code page, exchange page, guard pages, memory, guard page
     std::byte* code_write = nullptr;  // the code page's writable view
     std::size_t slot_end = 0;         // instructions end here
     std::size_t forward = 0;          // where branches may lead
@@ -184,7 +184,8 @@ struct NativeOracle::Pages {
 
     static constexpr std::array signals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     static_assert(sizeof(Exchange) <= page);
-    static constexpr std::size_t memory_offset = 3 * page, total = memory_offset + memory_size + page;
+    // Bit strings reach back 4 KiB: nothing is in their way.
+    static constexpr std::size_t memory_offset = 8 * page, total = memory_offset + memory_size + 8 * page;
     static constexpr std::uint64_t usual_address_64 = 0x2000'0000, usual_address_32 = 0x2800'0000;
     // The handler gets no argument of ours.
     static thread_local Pages* running;

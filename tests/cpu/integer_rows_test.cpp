@@ -124,6 +124,8 @@ bool can_be_compared(const Encoding& encoding) {
         return false;
     // Pushing a selector is harmless, loading one is not.
     if (uses_register_of(encoding, ZYDIS_REGCLASS_SEGMENT) && mnemonic != ZYDIS_MNEMONIC_PUSH) return false;
+    // MOVSD and CMPSD are also SSE instructions; those have a test of their own.
+    if (uses_register_of(encoding, ZYDIS_REGCLASS_XMM)) return false;
     switch (mnemonic) {
         case ZYDIS_MNEMONIC_INSB:
         case ZYDIS_MNEMONIC_INSW:

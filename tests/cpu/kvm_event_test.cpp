@@ -1,5 +1,5 @@
 // Interrupts, NMIs and single steps on KVM.
-#include "kvm_guest.hpp"
+#include "tests/cpu/kvm_guest.hpp"
 
 namespace xenolith::cpu::test {
 namespace {

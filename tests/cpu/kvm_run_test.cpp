@@ -5,7 +5,7 @@
 #include <chrono>
 #include <thread>
 
-#include "kvm_guest.hpp"
+#include "tests/cpu/kvm_guest.hpp"
 
 namespace xenolith::cpu::test {
 namespace {

@@ -1,6 +1,6 @@
 // The state both ways: what set_state is given, state() gives back.
 #include "cpu/kvm/kvm_registers.hpp"
-#include "kvm_guest.hpp"
+#include "tests/cpu/kvm_guest.hpp"
 
 namespace xenolith::cpu::test {
 namespace {

@@ -33,15 +33,15 @@ bool is_about_mmx(const FloatingPointEncoding& encoding) {
 class MmxRows : public testing::TestWithParam<NativeMode> {
   protected:
     // Runs every encoding of an opcode: MMX or other registers 0 to 7, and [RBX] in memory.
-    void try_opcode(std::vector<std::uint8_t> bytes) {
+    void try_opcode(const std::vector<std::uint8_t>& bytes) {
         constexpr std::uint8_t memory = 0x03, first_register = 0xc0;
         for (unsigned field = 0; field < 8; ++field) {
             for (const unsigned operand :
                  {unsigned{memory}, first_register + field * 3 % 8, first_register + field}) {
-                bytes.push_back(static_cast<std::uint8_t>(operand | field << 3));
-                bytes.push_back(static_cast<std::uint8_t>(pick(random_, chance(random_, 3) ? 256 : 20)));
-                try_encoding(bytes);
-                bytes.resize(bytes.size() - 2);
+                std::vector<std::uint8_t> encoding = bytes;
+                encoding.push_back(static_cast<std::uint8_t>(operand | field << 3));
+                encoding.push_back(static_cast<std::uint8_t>(pick(random_, chance(random_, 3) ? 256 : 20)));
+                try_encoding(encoding);
             }
         }
     }

@@ -1,9 +1,9 @@
-#include "engine_support.hpp"
+#include "tests/machine/engine_support.hpp"
 
 #include <algorithm>
 #include <exception>
 
-#include "scenario.hpp"
+#include "tests/machine/scenario.hpp"
 
 namespace xenolith::machine::test {
 namespace {

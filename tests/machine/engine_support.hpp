@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "guest_mode.hpp"
+#include "tests/machine/guest_mode.hpp"
 #include "machine/engines.hpp"
 
 namespace xenolith::machine::test {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 
+#include "cpu/kvm/kvm_device.hpp"
 #include "cpu/model/cpu_model.hpp"
 #include "cpu/timing/timing.hpp"
 #include "loader/load_error.hpp"
@@ -20,8 +22,10 @@ namespace options = boost::program_options;
 
 namespace {
 
-std::string text_of(const options::variables_map& values, const char* name) {
-    return values.count(name) != 0 ? values[name].as<std::string>() : std::string();
+// What was given, which may be an empty text.
+std::optional<std::string> text_of(const options::variables_map& values, const char* name) {
+    if (values.count(name) == 0) return std::nullopt;
+    return values[name].as<std::string>();
 }
 
 template <class Range, class Name>
@@ -36,10 +40,10 @@ std::string list_of(const Range& range, Name name) {
 }
 
 // A built-in blob's name, or a file.
-std::vector<std::byte> blob_from(const std::string& name) {
-    if (name.empty()) return {};
-    if (const auto kind = xen::find_stub_kind(name)) return xen::make_blob(*kind);
-    return xen::load_blob(name);
+std::vector<std::byte> blob_from(const std::optional<std::string>& name) {
+    if (!name) return {};
+    if (const auto kind = xen::find_stub_kind(*name)) return xen::make_blob(*kind);
+    return xen::load_blob(*name);
 }
 
 }  // namespace
@@ -95,36 +99,36 @@ options::options_description machine_options_description() {
 
 machine::MachineOptions machine_options(const options::variables_map& values) {
     machine::MachineOptions result;
-    if (const std::string name = text_of(values, "engine"); !name.empty()) {
-        const machine::EngineChoice* const choice = machine::find_engine(name);
+    if (const auto name = text_of(values, "engine")) {
+        const machine::EngineChoice* const choice = machine::find_engine(*name);
         if (choice == nullptr)
-            refuse("engine", name, list_of(machine::engine_choices(), [](const auto& entry) { return entry.name; }));
+            refuse("engine", *name, list_of(machine::engine_choices(), [](const auto& entry) { return entry.name; }));
         result.engine = choice->name;
     }
-    if (const std::string name = text_of(values, "kvm-route"); !name.empty()) {
+    if (const auto name = text_of(values, "kvm-route")) {
         constexpr std::array routes = {cpu::KvmRoute::automatic, cpu::KvmRoute::ioctl, cpu::KvmRoute::msr_exit};
-        const auto found = std::ranges::find(routes, name, cpu::kvm_route_name);
-        if (found == routes.end()) refuse("kvm-route", name, list_of(routes, cpu::kvm_route_name));
+        const auto found = std::ranges::find(routes, *name, cpu::kvm_route_name);
+        if (found == routes.end()) refuse("kvm-route", *name, list_of(routes, cpu::kvm_route_name));
         if (result.engine != "kvm") throw UsageError("--kvm-route needs --engine kvm");
         result.kvm_route = *found;
     }
-    if (const std::string size = text_of(values, "memory"); !size.empty()) {
-        result.ram = parse_size("memory", size);
+    if (const auto size = text_of(values, "memory")) {
+        result.ram = parse_size("memory", *size);
         if (result.ram < machine::memory_map::smallest_ram || result.ram > mmu::GuestMemory::maximum_ram ||
             result.ram % mmu::page_size != 0)
-            refuse("memory", size, "whole pages, from 2M to 64G");
+            refuse("memory", *size, "whole pages, from 2M to 64G");
     }
-    const std::string model = text_of(values, "cpu"), vendor = text_of(values, "vendor");
-    if (!vendor.empty() && vendor != "intel" && vendor != "amd") refuse("vendor", vendor, "intel or amd");
-    const std::string_view model_name = model.empty() ? std::string_view("nehalem") : model;
-    result.model = vendor.empty() ? cpu::CpuModel::find(model_name)
-                                  : cpu::CpuModel::find(model_name, vendor == "amd" ? cpu::Vendor::amd : cpu::Vendor::intel);
+    const std::string model = text_of(values, "cpu").value_or("nehalem");
+    const auto vendor = text_of(values, "vendor");
+    if (vendor && vendor != "intel" && vendor != "amd") refuse("vendor", *vendor, "intel or amd");
+    result.model = vendor ? cpu::CpuModel::find(model, vendor == "amd" ? cpu::Vendor::amd : cpu::Vendor::intel)
+                          : cpu::CpuModel::find(model);
     if (result.model == nullptr)
         refuse("cpu", model, list_of(cpu::CpuModel::names(), [](std::string_view name) { return name; }));
-    if (const std::string name = text_of(values, "timing"); !name.empty()) {
-        result.timing = cpu::find_timing(name);
+    if (const auto name = text_of(values, "timing")) {
+        result.timing = cpu::find_timing(*name);
         if (result.timing == nullptr)
-            refuse("timing", name, list_of(cpu::timing_presets(), [](const auto& preset) { return preset.name; }));
+            refuse("timing", *name, list_of(cpu::timing_presets(), [](const auto& preset) { return preset.name; }));
     }
     constexpr const char* xen_only[] = {"abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls", "kvm-route"};
     if (values.count("no-xen") != 0) {
@@ -134,18 +138,21 @@ machine::MachineOptions machine_options(const options::variables_map& values) {
         return result;
     }
     machine::XenOptions& xen_options = *result.xen;
-    if (const std::string name = text_of(values, "abi"); !name.empty()) {
-        xen_options.profile = xen::find_profile(name);
-        if (xen_options.profile == nullptr) refuse("abi", name, xen::profile_names());
+    if (const auto name = text_of(values, "abi")) {
+        xen_options.profile = xen::find_profile(*name);
+        if (xen_options.profile == nullptr) refuse("abi", *name, xen::profile_names());
     }
-    if (const std::string index = text_of(values, "xen-msr"); !index.empty()) {
-        const std::uint64_t number = parse_number("xen-msr", index);
-        if (number > 0xffffffff) refuse("xen-msr", index, "an MSR index below 2^32");
+    if (const auto index = text_of(values, "xen-msr")) {
+        const std::uint64_t number = parse_number("xen-msr", *index);
+        if (number > 0xffffffff) refuse("xen-msr", *index, "an MSR index below 2^32");
         xen_options.msr = static_cast<std::uint32_t>(number);
     }
     xen_options.intercept_hypercalls = values.count("intercept-hypercalls") != 0;
     if (xen_options.intercept_hypercalls && (values.count("blob32") != 0 || values.count("blob64") != 0))
         throw UsageError("--intercept-hypercalls generates the page: it takes no --blob32 or --blob64");
+    // Without the ioctl the guest's calls would be answered by KVM's own hypercalls, and nobody would see them.
+    if (xen_options.intercept_hypercalls && result.engine == "kvm")
+        cpu::resolve_route(cpu::KvmDevice(), cpu::KvmRoute::ioctl);
     xen_options.blob_32 = blob_from(text_of(values, "blob32"));
     xen_options.blob_64 = blob_from(text_of(values, "blob64"));
     return result;
@@ -165,22 +172,22 @@ options::options_description limit_options_description() {
 
 machine::RunLimits run_limits(const options::variables_map& values) {
     machine::RunLimits limits;
-    if (const std::string name = text_of(values, "until"); !name.empty()) {
-        if (name == "hypercall-page") {
+    if (const auto name = text_of(values, "until")) {
+        if (*name == "hypercall-page") {
             limits.stop_at = machine::StopAt::hypercall_page;
-        } else if (name == "first-hypercall") {
+        } else if (*name == "first-hypercall") {
             limits.stop_at = machine::StopAt::first_hypercall;
         } else {
-            refuse("until", name, "hypercall-page or first-hypercall");
+            refuse("until", *name, "hypercall-page or first-hypercall");
         }
     }
-    if (const std::string count = text_of(values, "max-cycles"); !count.empty())
-        limits.max_cycles = parse_number("max-cycles", count);
-    if (const std::string count = text_of(values, "max-seconds"); !count.empty()) {
-        const char* const end = count.data() + count.size();
-        const auto [stop, error] = std::from_chars(count.data(), end, limits.max_seconds);
+    if (const auto count = text_of(values, "max-cycles"))
+        limits.max_cycles = parse_number("max-cycles", *count);
+    if (const auto count = text_of(values, "max-seconds")) {
+        const char* const end = count->data() + count->size();
+        const auto [stop, error] = std::from_chars(count->data(), end, limits.max_seconds);
         if (error != std::errc() || stop != end || !(limits.max_seconds > 0) || limits.max_seconds > 1e9)
-            refuse("max-seconds", count, "a number of seconds above 0, at most 1e9");
+            refuse("max-seconds", *count, "a number of seconds above 0, at most 1e9");
     }
     return limits;
 }

@@ -83,8 +83,9 @@ loader::ImageFile image_from(const options::variables_map& values, loader::LoadO
 
 loader::LoadOptions load_options_from(const options::variables_map& values) {
     loader::LoadOptions load_options;
-    const auto text = [&](const char* name) { return values.count(name) != 0 ? values[name].as<std::string>() : ""; };
-    if (const std::string name = text("format"); !name.empty()) {
+    const auto text = [&](const char* name) { return values[name].as<std::string>(); };
+    if (values.count("format") != 0) {
+        const std::string name = text("format");
         const auto format = loader::format_from_name(name);
         if (!format)
             throw UsageError(fmt::format("--format {}: expected auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage",
@@ -94,14 +95,14 @@ loader::LoadOptions load_options_from(const options::variables_map& values) {
     if (values.count("load-address") != 0)
         load_options.load_address = mmu::GuestPhysical{parse_number("load-address", text("load-address"))};
     if (values.count("entry-offset") != 0) load_options.entry_offset = parse_number("entry-offset", text("entry-offset"));
-    if (const std::string width = text("linux-entry"); !width.empty()) {
+    if (values.count("linux-entry") != 0) {
+        const std::string width = text("linux-entry");
         if (width != "32" && width != "64")
             throw UsageError(fmt::format("--linux-entry {}: expected 32 or 64", loader::on_one_line(width)));
         load_options.linux_entry = width == "32" ? loader::LinuxEntry::entry32 : loader::LinuxEntry::entry64;
     }
-    load_options.command_line = text("append");
-    if (const std::string file = text("initrd"); !file.empty())
-        load_options.modules.push_back({loader::ImageFile::read(file)});
+    if (values.count("append") != 0) load_options.command_line = text("append");
+    if (values.count("initrd") != 0) load_options.modules.push_back({loader::ImageFile::read(text("initrd"))});
     return load_options;
 }
 
