@@ -185,6 +185,8 @@ class Processor final : public LinearMemory {
     // Any number of bytes (16-byte operands, state images): checks everything before it moves anything.
     void load_bytes(SegmentName segment, std::uint64_t offset, void* to, unsigned size);
     void store_bytes(SegmentName segment, std::uint64_t offset, const void* from, unsigned size);
+    // Raises #GP(0), or what the segment raises, unless the linear address is a multiple of the size, a power of two.
+    void require_aligned(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);
     // Raises what a write of that many bytes would raise, and does nothing else.
     void probe_write(SegmentName segment, std::uint64_t offset, unsigned size);
     // Segment checks alone: the linear address. Raises #GP(0) or #SS(0).

@@ -244,7 +244,7 @@ void compare_exchange_8_bytes(Processor& p, const Instruction& i) {
 
 void compare_exchange_16_bytes(Processor& p, const Instruction& i) {
     const std::uint64_t offset = p.effective_address(i);
-    if ((p.linear_for_write(i.segment, offset, 16) & 15) != 0) p.raise(Vector::general_protection, 0);
+    p.require_aligned(i.segment, offset, 16, mmu::Access::write);
     p.probe_write(i.segment, offset, 16);
     std::array<std::uint64_t, 2> destination;
     p.load_bytes(i.segment, offset, destination.data(), 16);
