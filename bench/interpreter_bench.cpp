@@ -39,18 +39,13 @@ constexpr std::uint64_t guest_ram = std::uint64_t{64} << 20;
 // A world in which nothing happens: ports read as open, no MSR is claimed, CPUID is the model's.
 class EmptyEnvironment final : public cpu::Environment {
   public:
-    std::uint32_t port_read(const cpu::Moment&, std::uint16_t, unsigned) override {
-        return ~std::uint32_t{0};
-    }
+    std::uint32_t port_read(const cpu::Moment&, std::uint16_t, unsigned) override { return ~std::uint32_t{0}; }
     void port_write(const cpu::Moment&, std::uint16_t, unsigned, std::uint32_t, cpu::CpuState&,
                     cpu::LinearMemory&) override {}
-    std::uint64_t mmio_read(const cpu::Moment&, mmu::GuestPhysical, unsigned) override {
-        return ~std::uint64_t{0};
-    }
+    std::uint64_t mmio_read(const cpu::Moment&, mmu::GuestPhysical, unsigned) override { return ~std::uint64_t{0}; }
     void mmio_write(const cpu::Moment&, mmu::GuestPhysical, unsigned, std::uint64_t) override {}
     cpu::MsrOutcome msr_read(const cpu::Moment&, std::uint32_t, bool) override { return {}; }
-    cpu::MsrOutcome msr_write(const cpu::Moment&, std::uint32_t, std::uint64_t, bool,
-                              const cpu::CpuState&) override {
+    cpu::MsrOutcome msr_write(const cpu::Moment&, std::uint32_t, std::uint64_t, bool, const cpu::CpuState&) override {
         return {};
     }
     cpu::CpuidLeaf cpuid(const cpu::Moment&, std::uint32_t, std::uint32_t, cpu::CpuidLeaf model) override {
@@ -68,16 +63,14 @@ void run_loop(benchmark::State& state, std::span<const std::byte> code) {
     mmu::GuestMemory memory;
     memory.add_ram(mmu::GuestPhysical{0}, guest_ram, "RAM");
     EmptyEnvironment environment;
-    cpu::Interpreter engine(memory, environment, *cpu::CpuModel::find("nehalem"),
-                            *cpu::find_timing("nehalem"), 0);
+    cpu::Interpreter engine(memory, environment, *cpu::CpuModel::find("nehalem"), *cpu::find_timing("nehalem"), 0);
     const loader::ImageFile image("benchmark loop", {code.begin(), code.end()});
     engine.set_state(loader::load(image, {.format = loader::Format::flat64}, memory).entry_state);
 
     std::uint64_t instructions = 0;
     for (auto _ : state) {
         const std::uint64_t before = engine.instructions();
-        if (engine.run({.instructions = instructions_per_iteration}).reason !=
-            cpu::ExitReason::instructions) {
+        if (engine.run({.instructions = instructions_per_iteration}).reason != cpu::ExitReason::instructions) {
             state.SkipWithError("the loop ended by itself");
             break;
         }

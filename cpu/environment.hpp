@@ -1,8 +1,8 @@
 // All that a CPU may ask of the world around it. The machine implements it; every engine calls it the same way.
 #pragma once
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "cpu/state/cpu_state.hpp"
@@ -29,15 +29,15 @@ struct CpuidLeaf {
 
 struct MsrOutcome {
     enum class Kind : std::uint8_t {
-        not_claimed,         // the CPU treats the index as its own, or unknown to it: #GP(0)
+        not_claimed,  // the CPU treats the index as its own, or unknown to it: #GP(0)
         done,
         general_protection,  // #GP(0), nothing changed
         stop,                // the run ends with an error number; the instruction has not happened
     };
     Kind kind = Kind::not_claimed;
-    std::uint64_t value = 0;      // of a read
-    std::uint64_t cycles = 0;     // charged instead of the instruction's own cost, unless not_claimed
-    int error_number = 0;         // with `stop`
+    std::uint64_t value = 0;   // of a read
+    std::uint64_t cycles = 0;  // charged instead of the instruction's own cost, unless not_claimed
+    int error_number = 0;      // with `stop`
 };
 
 enum class HypercallInstruction : std::uint8_t { vmcall, vmmcall };
@@ -72,8 +72,7 @@ class Environment {
     virtual void port_write(const Moment& moment, std::uint16_t port, unsigned width, std::uint32_t value,
                             CpuState& state, LinearMemory& memory) = 0;
     virtual std::uint64_t mmio_read(const Moment& moment, mmu::GuestPhysical address, unsigned width) = 0;
-    virtual void mmio_write(const Moment& moment, mmu::GuestPhysical address, unsigned width,
-                            std::uint64_t value) = 0;
+    virtual void mmio_write(const Moment& moment, mmu::GuestPhysical address, unsigned width, std::uint64_t value) = 0;
 
     // Asked first for every RDMSR and WRMSR at CPL 0. `implemented` says whether the CPU model itself has the index.
     virtual MsrOutcome msr_read(const Moment& moment, std::uint32_t index, bool implemented) = 0;
@@ -83,8 +82,8 @@ class Environment {
     // The leaf the guest sees, given what the CPU model says of it.
     virtual CpuidLeaf cpuid(const Moment& moment, std::uint32_t leaf, std::uint32_t subleaf, CpuidLeaf model) = 0;
 
-    virtual HypercallOutcome hypercall(const Moment& moment, HypercallInstruction instruction,
-                                       const CpuState& state, LinearMemory& memory) = 0;
+    virtual HypercallOutcome hypercall(const Moment& moment, HypercallInstruction instruction, const CpuState& state,
+                                       LinearMemory& memory) = 0;
 
     // The interrupt controller's INTA cycle: the vector to deliver.
     virtual std::uint8_t acknowledge_interrupt(const Moment& moment) = 0;

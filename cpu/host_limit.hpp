@@ -11,8 +11,8 @@
 
 namespace xenolith::cpu {
 
-// Thrown by constructors, set_state and run of engines that lean on the host. After a throw from run the state is that
-// of the last instruction boundary, and can be read. what() is one line.
+// Thrown by constructors, set_state and run of engines that lean on the host. After a throw from run the
+// state is that of the last instruction boundary, and can be read. what() is one line.
 class HostLimit : public std::runtime_error {
   public:
     enum class Kind : std::uint8_t {

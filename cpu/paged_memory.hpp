@@ -1,4 +1,5 @@
-// Guest memory through page tables, for hypercall arguments: for engines that have no software TLB of their own.
+// Guest memory through page tables, for hypercall arguments: for engines that have no software TLB of their
+// own.
 #pragma once
 
 #include "cpu/environment.hpp"
@@ -12,8 +13,8 @@ namespace xenolith::cpu {
 // The paging of a state, on a CPU of that model.
 mmu::PagingContext paging_context(const CpuState& state, const CpuModel& model);
 
-// Reads ignore access rights; writes obey the page tables as a supervisor's would, and set their accessed and dirty
-// bits. A write changes nothing unless every byte can be written.
+// Reads ignore access rights; writes obey the page tables as a supervisor's would, and set their accessed and
+// dirty bits. A write changes nothing unless every byte can be written.
 class PagedMemory final : public LinearMemory {
   public:
     PagedMemory(mmu::GuestMemory& memory, const mmu::PagingContext& paging) : memory_(memory), paging_(paging) {}

@@ -27,8 +27,8 @@ unsigned tlb_of(mmu::Privilege privilege) {
 
 }  // namespace
 
-Processor::Processor(mmu::GuestMemory& guest_memory, Environment& world, const CpuModel& cpu_model,
-                     const Timing& costs, unsigned vcpu_index)
+Processor::Processor(mmu::GuestMemory& guest_memory, Environment& world, const CpuModel& cpu_model, const Timing& costs,
+                     unsigned vcpu_index)
     : memory(guest_memory), environment(world), model(cpu_model), timing(costs), vcpu(vcpu_index), current_(&nowhere) {
     load_state(reset_state());
 }
@@ -111,8 +111,8 @@ void Processor::update_window(SegmentName name) {
         const std::uint64_t end = std::uint64_t{segment.limit} + 1;
         const SegmentAttributes attributes = segment.attributes;
         window = {segment.base, 0, 0};
-        const bool plain = !attributes.unusable() && attributes.present() &&
-                           !(attributes.is_data() && attributes.expand_down());
+        const bool plain =
+            !attributes.unusable() && attributes.present() && !(attributes.is_data() && attributes.expand_down());
         if (plain && state.in_real_mode()) {
             window.read_end = window.write_end = end;
         } else if (plain && attributes.is_data()) {
@@ -299,13 +299,12 @@ std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentN
                                    mmu::GuestLinear{linear}.page_offset();
     const mmu::GuestPhysical high = translate(second_linear, mmu::Access::read, segment, tlb, privilege).physical();
     std::uint64_t value = 0;
-    for (unsigned n = 0; n < size; ++n)
-        value |= read_physical(n < first ? low + n : high + (n - first), 1) << n * 8;
+    for (unsigned n = 0; n < size; ++n) value |= read_physical(n < first ? low + n : high + (n - first), 1) << n * 8;
     return value;
 }
 
-void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment,
-                           mmu::Tlb& tlb, mmu::Privilege privilege) {
+void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment, mmu::Tlb& tlb,
+                           mmu::Privilege privilege) {
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
     if (size <= in_page) {
         const mmu::TlbEntry& entry = translate(linear, mmu::Access::write, segment, tlb, privilege);
@@ -352,7 +351,8 @@ void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, 
     auto* bytes = static_cast<std::byte*>(to);
     for (unsigned done = 0; done < size;) {
         const mmu::GuestLinear at{(linear + done) & linear_mask_};
-        const unsigned count = static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
+        const unsigned count =
+            static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
         const mmu::TlbEntry& entry = translate(at.value, mmu::Access::read, segment, *data_tlb_, privilege_);
         if (const std::byte* const page = memory.readable(entry.physical())) {
             std::memcpy(bytes + done, page + at.page_offset(), count);
@@ -398,7 +398,8 @@ void Processor::store_bytes(SegmentName segment, std::uint64_t offset, const voi
     const auto* bytes = static_cast<const std::byte*>(from);
     for (unsigned done = 0; done < size;) {
         const mmu::GuestLinear at{(linear + done) & linear_mask_};
-        const unsigned count = static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
+        const unsigned count =
+            static_cast<unsigned>(std::min<std::uint64_t>(size - done, mmu::page_size - at.page_offset()));
         const mmu::GuestPhysical physical =
             translate(at.value, mmu::Access::write, segment, *data_tlb_, privilege_).physical() + at.page_offset();
         if (!memory.write(physical, {bytes + done, count})) {
@@ -435,7 +436,8 @@ bool Processor::write_linear(mmu::GuestLinear address, std::span<const std::byte
             const mmu::GuestLinear at = address + done;
             const std::size_t count = std::min<std::size_t>(from.size() - done, mmu::page_size - at.page_offset());
             // A hypervisor's copy to the guest obeys the guest's page tables: a read-only page is not written.
-            const auto walked = mmu::walk(memory, paging_context(), at, mmu::Access::write, mmu::Privilege::supervisor_ac);
+            const auto walked =
+                mmu::walk(memory, paging_context(), at, mmu::Access::write, mmu::Privilege::supervisor_ac);
             const auto* translation = std::get_if<mmu::Translation>(&walked);
             if (translation == nullptr || !visit(translation->physical, done, count)) return false;
             done += count;

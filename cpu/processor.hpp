@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "cpu/decode/decode_mode.hpp"
 #include "cpu/environment.hpp"
@@ -58,9 +59,13 @@ class Processor final : public LinearMemory {
     }
     // The same by register number, never a high byte.
     template <class T>
-    T get(GeneralRegister number) const { return static_cast<T>(state.registers[number]); }
+    T get(GeneralRegister number) const {
+        return static_cast<T>(state.registers[number]);
+    }
     template <class T>
-    void set(GeneralRegister number, T value) { set<T>(static_cast<std::uint8_t>(number * 8), value); }
+    void set(GeneralRegister number, T value) {
+        set<T>(static_cast<std::uint8_t>(number * 8), value);
+    }
 
     // RFLAGS with the arithmetic flags in place.
     std::uint64_t rflags_value() const { return (state.rflags & ~rflags::arithmetic) | flags.bits(); }
@@ -88,7 +93,8 @@ class Processor final : public LinearMemory {
     // --- Control transfer: for rows that say transfers_control -----------------------------------------------------
     // Near transfer: checks the target against the CS limit, or for being canonical, then sets RIP. #GP(0).
     void jump(std::uint64_t target) {
-        if (target + code_bias_ >= code_span_) [[unlikely]] raise(Vector::general_protection, 0);
+        if (target + code_bias_ >= code_span_) [[unlikely]]
+            raise(Vector::general_protection, 0);
         state.rip = target;
     }
     void fall_through(const Instruction& i) { state.rip = next_rip(i); }
@@ -129,9 +135,13 @@ class Processor final : public LinearMemory {
         store_checked(segment, offset, value, sizeof(T));
     }
     template <class T>
-    T load(const Instruction& i) { return load<T>(i.segment, effective_address(i)); }
+    T load(const Instruction& i) {
+        return load<T>(i.segment, effective_address(i));
+    }
     template <class T>
-    void store(const Instruction& i, T value) { store<T>(i.segment, effective_address(i), value); }
+    void store(const Instruction& i, T value) {
+        store<T>(i.segment, effective_address(i), value);
+    }
     // Read-modify-write: begin_modify faults as a write would; end_modify writes the same place and cannot fault.
     template <class T>
     T begin_modify(SegmentName segment, std::uint64_t offset) {
@@ -148,7 +158,9 @@ class Processor final : public LinearMemory {
         return static_cast<T>(begin_modify_checked(segment, offset, sizeof(T)));
     }
     template <class T>
-    T begin_modify(const Instruction& i) { return begin_modify<T>(i.segment, effective_address(i)); }
+    T begin_modify(const Instruction& i) {
+        return begin_modify<T>(i.segment, effective_address(i));
+    }
     template <class T>
     void end_modify(T value) {
         if (modified_ != nullptr) [[likely]] {
@@ -187,17 +199,31 @@ class Processor final : public LinearMemory {
     void store_bytes(SegmentName segment, std::uint64_t offset, const void* from, unsigned size);
     // Raises #GP(0), or what the segment raises, unless the linear address is a multiple of the size, a power of two.
     void require_aligned(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);
+    // For instructions that raise no #AC: what `access` does to memory is not checked for alignment.
+    template <class Access>
+    auto without_alignment_checks(Access access) {
+        struct Suspended {
+            bool& flag;
+            const bool before;
+            explicit Suspended(bool& checks) : flag(checks), before(std::exchange(checks, false)) {}
+            ~Suspended() { flag = before; }
+        };
+        const Suspended suspended(checks_alignment_);
+        return access();
+    }
     // Raises what a write of that many bytes would raise, and does nothing else.
     void probe_write(SegmentName segment, std::uint64_t offset, unsigned size);
     // Segment checks alone: the linear address. Raises #GP(0) or #SS(0).
     std::uint64_t linear_for_read(SegmentName segment, std::uint64_t offset, unsigned size) {
         const Window& window = windows_[static_cast<unsigned>(segment)];
-        if (offset + size > window.read_end) [[unlikely]] check_segment(segment, offset, size, mmu::Access::read);
+        if (offset + size > window.read_end) [[unlikely]]
+            check_segment(segment, offset, size, mmu::Access::read);
         return (window.base + offset) & linear_mask_;
     }
     std::uint64_t linear_for_write(SegmentName segment, std::uint64_t offset, unsigned size) {
         const Window& window = windows_[static_cast<unsigned>(segment)];
-        if (offset + size > window.write_end) [[unlikely]] check_segment(segment, offset, size, mmu::Access::write);
+        if (offset + size > window.write_end) [[unlikely]]
+            check_segment(segment, offset, size, mmu::Access::write);
         return (window.base + offset) & linear_mask_;
     }
 
@@ -259,8 +285,9 @@ class Processor final : public LinearMemory {
     std::uint64_t stack_mask() const { return stack_mask_; }
     std::uint64_t stack_pointer() const { return state.registers[rsp] & stack_mask_; }
     void set_stack_pointer(std::uint64_t value) {
-        state.registers[rsp] = stack_mask_ == 0xffff ? (state.registers[rsp] & ~std::uint64_t{0xffff}) | (value & 0xffff)
-                                                     : value & stack_mask_;
+        state.registers[rsp] = stack_mask_ == 0xffff
+                                   ? (state.registers[rsp] & ~std::uint64_t{0xffff}) | (value & 0xffff)
+                                   : value & stack_mask_;
     }
     // The store comes before the pointer moves, so that a fault leaves everything as it was.
     template <class T>
@@ -287,7 +314,8 @@ class Processor final : public LinearMemory {
     [[noreturn]] void raise_page_fault(std::uint64_t linear, std::uint32_t error_code);
     // #GP(0) unless CPL is 0.
     void require_cpl0() {
-        if (cpl_ != 0) [[unlikely]] raise(Vector::general_protection, 0);
+        if (cpl_ != 0) [[unlikely]]
+            raise(Vector::general_protection, 0);
     }
 
     // --- Changes of system state ---------------------------------------------------------------------------------
@@ -295,9 +323,12 @@ class Processor final : public LinearMemory {
     // Instructions that cause one end their block by row flag.
     void mode_changed();
     // After a change to one segment register that changes neither CPL nor code width.
-    void segment_changed(SegmentName segment) { update_window(segment); if (segment == SegmentName::ss) update_stack(); }
+    void segment_changed(SegmentName segment) {
+        update_window(segment);
+        if (segment == SegmentName::ss) update_stack();
+    }
     // After MOV CR3 and the like. They also make the engine look every block up anew.
-    void flush_translations();               // everything
+    void flush_translations();  // everything
     void flush_translations_except_global();
     void flush_translation(mmu::GuestLinear linear);
     void forget_writable(mmu::GuestPhysical page);
@@ -324,7 +355,10 @@ class Processor final : public LinearMemory {
     bool stepping() const { return stepping_; }
 
     // Inhibits interrupts until after the next instruction (STI, MOV SS, POP SS).
-    void shadow_interrupts() { state.interrupt_shadow = true; request_attention(); }
+    void shadow_interrupts() {
+        state.interrupt_shadow = true;
+        request_attention();
+    }
 
     // Ends the run at this instruction, which has not happened: the Environment said so.
     struct Leave {
@@ -342,7 +376,7 @@ class Processor final : public LinearMemory {
     // Takes over a state from outside: arithmetic flags move to `flags`, everything derived is recomputed.
     void load_state(const CpuState& from);
     CpuState save_state() const;
-    const Instruction* current_;      // never null: between instructions it has no length and no cost
+    const Instruction* current_;  // never null: between instructions it has no length and no cost
     void stand_between_instructions();
     std::uint64_t cycles_ = 0;        // at the start of the running block, plus what charge() added since
     std::uint64_t instructions_ = 0;  // at the start of the running block
@@ -375,8 +409,7 @@ class Processor final : public LinearMemory {
                             mmu::Privilege privilege);
     void store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment, mmu::Tlb& tlb,
                     mmu::Privilege privilege);
-    void load_vector_checked(SegmentName segment, std::uint64_t offset, void* to, unsigned size,
-                             bool must_be_aligned);
+    void load_vector_checked(SegmentName segment, std::uint64_t offset, void* to, unsigned size, bool must_be_aligned);
     void store_vector_checked(SegmentName segment, std::uint64_t offset, const void* from, unsigned size,
                               bool must_be_aligned);
     std::uint64_t load_checked(SegmentName segment, std::uint64_t offset, unsigned size);
@@ -396,11 +429,11 @@ class Processor final : public LinearMemory {
     bool checks_alignment_ = false;
     mmu::Privilege privilege_ = mmu::Privilege::supervisor;
     mmu::Tlb* data_tlb_ = nullptr;
-    std::byte* modified_ = nullptr;        // between begin_modify and end_modify; null on the slow way
+    std::byte* modified_ = nullptr;  // between begin_modify and end_modify; null on the slow way
     std::uint64_t modified_linear_ = 0;
-    std::uint64_t code_key_ = 0x100;       // generation << 8 | DecodeMode << 1 | user
-    std::array<mmu::Tlb, 3> data_tlbs_;    // supervisor, supervisor with SMAP lifted, user
-    std::array<mmu::Tlb, 2> fetch_tlbs_;   // supervisor, user
+    std::uint64_t code_key_ = 0x100;      // generation << 8 | DecodeMode << 1 | user
+    std::array<mmu::Tlb, 3> data_tlbs_;   // supervisor, supervisor with SMAP lifted, user
+    std::array<mmu::Tlb, 2> fetch_tlbs_;  // supervisor, user
 };
 
 }  // namespace xenolith::cpu

@@ -48,8 +48,7 @@ constexpr std::uint8_t square_wave_enable = 0x08;
 constexpr std::uint8_t binary_mode = 0x04;
 constexpr std::uint8_t hours_24 = 0x02;
 
-constexpr std::uint8_t interrupt_request =
-    0x80;  // register C; the flags below share their places with register B
+constexpr std::uint8_t interrupt_request = 0x80;  // register C; the flags below share their places with register B
 constexpr std::uint8_t flags = periodic_enable | alarm_enable | update_enable;
 constexpr std::uint8_t valid_ram_and_time = 0x80;  // register D
 
@@ -73,9 +72,7 @@ std::uint8_t encode(Format how, unsigned value) {
     return static_cast<std::uint8_t>(how.binary ? value : ((value / 10) << 4) | (value % 10));
 }
 
-unsigned decode(Format how, std::uint8_t value) {
-    return how.binary ? value : (value >> 4) * 10u + (value & 0xfu);
-}
+unsigned decode(Format how, std::uint8_t value) { return how.binary ? value : (value >> 4) * 10u + (value & 0xfu); }
 
 // In twelve-hour form bit 7 says afternoon, and midnight and noon are twelve.
 std::uint8_t encode_hour(Format how, unsigned hour) {
@@ -124,8 +121,7 @@ void CmosRtc::fill_memory_sizes(const Configuration& configuration) {
     const std::uint64_t extended_kib = below > mib ? std::min<std::uint64_t>((below - mib) / kib, 0xffff) : 0;
     const std::uint64_t above_16m =
         below > 16 * mib ? std::min<std::uint64_t>((below - 16 * mib) / (64 * kib), 0xffff) : 0;
-    const std::uint64_t above_4g =
-        std::min<std::uint64_t>(configuration.memory_above_4g / (64 * kib), 0xffffff);
+    const std::uint64_t above_4g = std::min<std::uint64_t>(configuration.memory_above_4g / (64 * kib), 0xffffff);
     auto& memory = state_.memory;
     memory[equipment] = 0x06;  // a coprocessor, a PS/2 pointing device's bit, no floppy drive
     memory[0x15] = low_byte(base_kib);
@@ -180,8 +176,7 @@ std::uint64_t CmosRtc::periodic_ticks() const {
 }
 
 bool CmosRtc::updating() const {
-    return chain_running() && (state_.memory[register_b] & set_time) == 0 &&
-           chain() % second >= second - update_ticks;
+    return chain_running() && (state_.memory[register_b] & set_time) == 0 && chain() % second >= second - update_ticks;
 }
 
 // ---- The calendar
@@ -197,16 +192,14 @@ void CmosRtc::advance_calendar(std::uint64_t seconds) {
     const std::uint64_t days = seconds / seconds_per_day + time / seconds_per_day;
 
     constexpr std::uint64_t days_per_400_years = 146'097;
-    const unsigned year =
-        decode(how, memory[century_register]) % 100 * 100 + decode(how, memory[year_register]) % 100;
+    const unsigned year = decode(how, memory[century_register]) % 100 * 100 + decode(how, memory[year_register]) % 100;
     const unsigned month = std::clamp(decode(how, memory[month_register]), 1u, 12u);
     const unsigned day = std::clamp(decode(how, memory[day_register]), 1u, 31u);
     const chrono::year_month_day date{
         chrono::sys_days{chrono::year{static_cast<int>(year)} / chrono::month{month} / chrono::day{day}} +
         chrono::days{static_cast<int>(days % days_per_400_years)}};
     const auto shown_year = static_cast<unsigned>(
-        (static_cast<std::uint64_t>(static_cast<int>(date.year())) + days / days_per_400_years % 25 * 400) %
-        10'000);
+        (static_cast<std::uint64_t>(static_cast<int>(date.year())) + days / days_per_400_years % 25 * 400) % 10'000);
 
     const auto time_of_day = static_cast<unsigned>(time % seconds_per_day);
     memory[seconds_register] = encode(how, time_of_day % 60);
@@ -317,8 +310,7 @@ std::uint8_t CmosRtc::read_register(std::uint8_t index) {
     const std::uint8_t value = state_.memory[index];
     if (index == register_a) {
         settle();
-        return static_cast<std::uint8_t>((value & ~update_in_progress) |
-                                         (updating() ? update_in_progress : 0));
+        return static_cast<std::uint8_t>((value & ~update_in_progress) | (updating() ? update_in_progress : 0));
     }
     settle();
     if (index != register_c) return value;
@@ -333,18 +325,11 @@ std::uint8_t CmosRtc::read_register(std::uint8_t index) {
 void CmosRtc::write_register(std::uint8_t index, std::uint8_t value) {
     advance();
     switch (index) {
-        case register_a:
-            write_register_a(value);
-            break;
-        case register_b:
-            write_register_b(value);
-            break;
+        case register_a: write_register_a(value); break;
+        case register_b: write_register_b(value); break;
         case register_c:
-        case register_d:
-            break;
-        default:
-            state_.memory[index] = value;
-            break;
+        case register_d: break;
+        default: state_.memory[index] = value; break;
     }
     settle();
 }

@@ -28,8 +28,7 @@ class CmosRtc final : public BytePortDevice, private Timer {
         std::uint8_t index = 0;  // 0-127
         bool nmi_masked = false;
         std::uint64_t chain_origin = 0;  // crystal tick, modulo 2^64, at which the divider chain was at zero
-        std::uint64_t chain_seen =
-            0;  // how far the chain had come when the registers were last brought up to date
+        std::uint64_t chain_seen = 0;    // how far the chain had come when the registers were last brought up to date
     };
 
     // Drives IRQ 8: asserted while an enabled interrupt flag is set.

@@ -36,8 +36,7 @@ class BytePortDevice : public PortDevice {
     }
     void write(std::uint16_t offset, unsigned width, std::uint32_t value) final {
         for (unsigned byte = 0; byte < width && byte < 4; ++byte) {
-            write_byte(static_cast<std::uint16_t>(offset + byte),
-                       static_cast<std::uint8_t>(value >> (8 * byte)));
+            write_byte(static_cast<std::uint16_t>(offset + byte), static_cast<std::uint8_t>(value >> (8 * byte)));
         }
     }
 

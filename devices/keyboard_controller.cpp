@@ -38,16 +38,11 @@ constexpr std::uint8_t resend = 0xfe;
 // of its identity, and the scan code set it names.
 std::uint8_t translated(std::uint8_t value) {
     switch (value) {
-        case 0x83:
-            return 0x41;
-        case 0x01:
-            return 0x43;
-        case 0x02:
-            return 0x41;
-        case 0x03:
-            return 0x3f;
-        default:
-            return value;
+        case 0x83: return 0x41;
+        case 0x01: return 0x43;
+        case 0x02: return 0x41;
+        case 0x03: return 0x3f;
+        default: return value;
     }
 }
 
@@ -109,13 +104,11 @@ std::uint8_t KeyboardController::read_data() {
 }
 
 void KeyboardController::deliver() {
-    if (!state_.output_full && state_.queue_count != 0 &&
-        (state_.command_byte & command_bit::keyboard_disabled) == 0) {
+    if (!state_.output_full && state_.queue_count != 0 && (state_.command_byte & command_bit::keyboard_disabled) == 0) {
         const std::uint8_t value = state_.queue[state_.queue_first];
         state_.queue_first = static_cast<std::uint8_t>((state_.queue_first + 1) % queue_size);
         --state_.queue_count;
-        state_.output_buffer =
-            (state_.command_byte & command_bit::translate) != 0 ? translated(value) : value;
+        state_.output_buffer = (state_.command_byte & command_bit::translate) != 0 ? translated(value) : value;
         state_.output_full = true;
         state_.output_from_auxiliary = false;
     }
@@ -160,12 +153,9 @@ void KeyboardController::command(std::uint8_t value) {
         return;
     }
     switch (value) {
-        case 0xa7:
-            state_.command_byte |= command_bit::auxiliary_disabled;
-            break;
+        case 0xa7: state_.command_byte |= command_bit::auxiliary_disabled; break;
         case 0xa8:
-            state_.command_byte =
-                static_cast<std::uint8_t>(state_.command_byte & ~command_bit::auxiliary_disabled);
+            state_.command_byte = static_cast<std::uint8_t>(state_.command_byte & ~command_bit::auxiliary_disabled);
             break;
         case 0xa9:  // auxiliary interface test: its clock is stuck low, there is none
             answer(0x01);
@@ -178,12 +168,9 @@ void KeyboardController::command(std::uint8_t value) {
         case 0xab:  // keyboard interface test: no error
             answer(0x00);
             break;
-        case 0xad:
-            state_.command_byte |= command_bit::keyboard_disabled;
-            break;
+        case 0xad: state_.command_byte |= command_bit::keyboard_disabled; break;
         case 0xae:
-            state_.command_byte =
-                static_cast<std::uint8_t>(state_.command_byte & ~command_bit::keyboard_disabled);
+            state_.command_byte = static_cast<std::uint8_t>(state_.command_byte & ~command_bit::keyboard_disabled);
             deliver();
             break;
         case 0xc0:  // input port: keyboard not locked
@@ -200,9 +187,7 @@ void KeyboardController::command(std::uint8_t value) {
         case 0xd1:  // the rest take a data byte
         case 0xd2:
         case 0xd3:
-        case 0xd4:
-            state_.pending_command = value;
-            break;
+        case 0xd4: state_.pending_command = value; break;
         default:
             if (value >= 0x60 && value <= 0x7f) state_.pending_command = value;
             break;
@@ -243,18 +228,13 @@ void KeyboardController::command_data(std::uint8_t pending, std::uint8_t value) 
             set_output_port(value);
             if ((value & output::not_reset) == 0 && reset_sink_) reset_sink_();
             break;
-        case 0xd2:
-            answer(value);
-            break;
-        case 0xd3:
-            break;  // would come back through the auxiliary port, if there were one
-        case 0xd4:  // no mouse takes the byte: the transmission times out
+        case 0xd2: answer(value); break;
+        case 0xd3: break;  // would come back through the auxiliary port, if there were one
+        case 0xd4:         // no mouse takes the byte: the transmission times out
             answer(resend, true);
             state_.status |= status::timeout;
             break;
-        default:
-            state_.ram[pending & 0x1f] = value;
-            break;
+        default: state_.ram[pending & 0x1f] = value; break;
     }
 }
 
@@ -281,26 +261,20 @@ void KeyboardController::keyboard_command(std::uint8_t value) {
         case 0xf7:
         case 0xf8:
         case 0xf9:
-        case 0xfa:
-            keyboard_says(acknowledge);
-            break;
+        case 0xfa: keyboard_says(acknowledge); break;
         case 0xf5:
         case 0xf6:
             state_.scan_code_set = 2;
             keyboard_says(acknowledge);
             break;
-        case 0xfe:
-            keyboard_says(state_.last_answer);
-            break;
+        case 0xfe: keyboard_says(state_.last_answer); break;
         case 0xff:  // reset: what it had to say is gone, and its self test passes
             state_.queue_count = 0;
             state_.scan_code_set = 2;
             keyboard_says(acknowledge);
             keyboard_says(0xaa);
             break;
-        default:
-            keyboard_says(resend);
-            break;
+        default: keyboard_says(resend); break;
     }
 }
 

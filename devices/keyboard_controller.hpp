@@ -24,10 +24,9 @@ class KeyboardController final {
         std::uint8_t output_buffer = 0;
         bool output_full = false;
         bool output_from_auxiliary = false;
-        std::uint8_t pending_command = 0;  // controller command that waits for its data byte; 0 for none
-        std::uint8_t pending_keyboard_command =
-            0;                         // keyboard command that waits for its argument; 0 for none
-        std::uint8_t last_answer = 0;  // for the keyboard's resend command
+        std::uint8_t pending_command = 0;              // controller command that waits for its data byte; 0 for none
+        std::uint8_t pending_keyboard_command = 0;     // keyboard command that waits for its argument; 0 for none
+        std::uint8_t last_answer = 0;                  // for the keyboard's resend command
         std::array<std::uint8_t, queue_size> queue{};  // what the keyboard wants to say, a ring
         std::uint8_t queue_first = 0;
         std::uint8_t queue_count = 0;

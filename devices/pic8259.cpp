@@ -173,10 +173,7 @@ bool in_range(const Pic8259ChipState& chip) {
 }  // namespace
 
 Pic8259::Pic8259(InterruptLine& cpu)
-    : cpu_(cpu),
-      master_ports_(*this, state_.master),
-      slave_ports_(*this, state_.slave),
-      edge_level_ports_(*this) {
+    : cpu_(cpu), master_ports_(*this, state_.master), slave_ports_(*this, state_.slave), edge_level_ports_(*this) {
     for (unsigned irq = 0; irq < inputs_.size(); ++irq) {
         inputs_[irq].owner = this;
         inputs_[irq].irq = static_cast<std::uint8_t>(irq);
@@ -219,8 +216,7 @@ std::uint8_t Pic8259::acknowledge() {
     if (pending != no_request) {
         const auto input = static_cast<unsigned>(pending);
         accept(master, input);
-        const bool from_slave =
-            input == cascade_input && !master.single && (master.cascade & cascade_bit) != 0;
+        const bool from_slave = input == cascade_input && !master.single && (master.cascade & cascade_bit) != 0;
         result = from_slave ? acknowledge_slave() : vector(master, input);
     }
     propagate();

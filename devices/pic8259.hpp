@@ -10,21 +10,21 @@ namespace xenolith::devices {
 
 // One 8259A's registers (Intel 8259A data sheet, order number 231468).
 struct Pic8259ChipState {
-    std::uint8_t lines = 0;              // level of the eight IR inputs
-    std::uint8_t interrupt_request = 0;  // IRR
-    std::uint8_t in_service = 0;         // ISR
-    std::uint8_t interrupt_mask = 0;     // IMR
-    std::uint8_t level_triggered = 0;    // ELCR: bit n set makes IRn level-triggered
-    std::uint8_t vector_base = 0;        // ICW2, bits 7-3
-    std::uint8_t cascade = 0;            // ICW3
-    std::uint8_t lowest_priority = 7;    // IR that has the lowest priority, 0-7
-    std::uint8_t expected_word = 0;      // the initialization word that comes next, 2-4; 0 when there is none
-    bool initialized = false;            // an initialization sequence has ended
-    bool all_level_triggered = false;    // ICW1 LTIM
-    bool single = false;                 // ICW1 SNGL
-    bool needs_word4 = false;            // ICW1 IC4
-    bool automatic_end = false;          // ICW4 AEOI
-    bool special_fully_nested = false;   // ICW4 SFNM
+    std::uint8_t lines = 0;                // level of the eight IR inputs
+    std::uint8_t interrupt_request = 0;    // IRR
+    std::uint8_t in_service = 0;           // ISR
+    std::uint8_t interrupt_mask = 0;       // IMR
+    std::uint8_t level_triggered = 0;      // ELCR: bit n set makes IRn level-triggered
+    std::uint8_t vector_base = 0;          // ICW2, bits 7-3
+    std::uint8_t cascade = 0;              // ICW3
+    std::uint8_t lowest_priority = 7;      // IR that has the lowest priority, 0-7
+    std::uint8_t expected_word = 0;        // the initialization word that comes next, 2-4; 0 when there is none
+    bool initialized = false;              // an initialization sequence has ended
+    bool all_level_triggered = false;      // ICW1 LTIM
+    bool single = false;                   // ICW1 SNGL
+    bool needs_word4 = false;              // ICW1 IC4
+    bool automatic_end = false;            // ICW4 AEOI
+    bool special_fully_nested = false;     // ICW4 SFNM
     bool rotate_on_automatic_end = false;  // OCW2
     bool special_mask = false;             // OCW3
     bool read_in_service = false;          // OCW3: a read of port 0 gives ISR rather than IRR

@@ -71,8 +71,7 @@ std::uint64_t ticks_to_event(const Counter& counter) {
             // OUT is low while the count is 1.
             if (!counter.gate) return no_event;
             return counter.out ? counter.count - 1 : 1;
-        case 3:
-            return counter.gate ? clocks_left_in_half(counter) : no_event;
+        case 3: return counter.gate ? clocks_left_in_half(counter) : no_event;
         case 4:
         case 5:
             // A strobe that has begun ends at the next clock, gate or not.
@@ -193,8 +192,8 @@ void latch_count(Counter& counter) {
 void latch_status(Counter& counter) {
     if (counter.status_latched) return;
     counter.latched_status =
-        static_cast<std::uint8_t>((counter.out ? 0x80 : 0) | (counter.null_count ? 0x40 : 0) |
-                                  (counter.access << 4) | (counter.mode << 1) | (counter.bcd ? 1 : 0));
+        static_cast<std::uint8_t>((counter.out ? 0x80 : 0) | (counter.null_count ? 0x40 : 0) | (counter.access << 4) |
+                                  (counter.mode << 1) | (counter.bcd ? 1 : 0));
     counter.status_latched = true;
 }
 
@@ -210,11 +209,9 @@ void set_gate(Counter& counter, bool gate) {
 bool in_range(const Counter& counter) {
     return counter.mode <= 5 && counter.access >= 1 && counter.access <= 3 && counter.reload <= 65'536 &&
            counter.period <= 65'536 && counter.count <= 65'536 &&
-           (counter.reload != 0 ||
-            (!counter.count_written && !counter.counting && !counter.load_at_next_clock)) &&
+           (counter.reload != 0 || (!counter.count_written && !counter.counting && !counter.load_at_next_clock)) &&
            (!counter.counting || counter.period != 0) &&
-           (!is_periodic(counter) || !counter.counting || counter.period >= 2) &&
-           ticks_to_event(counter) != 0;
+           (!is_periodic(counter) || !counter.counting || counter.period >= 2) && ticks_to_event(counter) != 0;
 }
 
 }  // namespace
@@ -317,8 +314,7 @@ void Pit8254::control(std::uint8_t value) {
     programmed.count = counter.count;  // stays readable until the first load
     programmed.access = access;
     programmed.mode = static_cast<std::uint8_t>((value >> 1) & 7);
-    if (programmed.mode > 5)
-        programmed.mode = static_cast<std::uint8_t>(programmed.mode - 4);  // bit 2 is ignored
+    if (programmed.mode > 5) programmed.mode = static_cast<std::uint8_t>(programmed.mode - 4);  // bit 2 is ignored
     programmed.bcd = (value & 1) != 0;
     programmed.out = programmed.mode != 0;
     counter = programmed;
@@ -359,8 +355,7 @@ void Pit8254::write_count(Counter& counter, std::uint8_t value) {
     if (counter.mode == 0) counter.out = false;
     // Modes 0 and 4 load at once; 2 and 3 only the first time, later at the end of the period (or half
     // period) or at a trigger; 1 and 5 wait for the trigger.
-    if (counter.mode == 0 || counter.mode == 4 || (first && is_periodic(counter)))
-        counter.load_at_next_clock = true;
+    if (counter.mode == 0 || counter.mode == 4 || (first && is_periodic(counter))) counter.load_at_next_clock = true;
 }
 
 Pit8254::State Pit8254::save() {

@@ -22,8 +22,8 @@ struct PitCounterState {
     bool null_count = true;           // the count register has not reached the counting element yet
     bool load_at_next_clock = false;  // the next clock loads the counting element
     bool counting = false;            // the counting element was loaded since the control word
-    bool pulse_pending = false;    // OUT still has its one transition (or strobe) to make: modes 0, 1, 4, 5
-    bool write_high_next = false;  // access 3: the next byte written is the high one
+    bool pulse_pending = false;       // OUT still has its one transition (or strobe) to make: modes 0, 1, 4, 5
+    bool write_high_next = false;     // access 3: the next byte written is the high one
     bool read_high_next = false;
     bool stopped_by_write = false;      // mode 0: half of a new count was written
     std::uint8_t low_byte_written = 0;  // access 3: held until the high byte comes

@@ -138,9 +138,7 @@ std::uint64_t Uart16550::after_characters(std::uint64_t start, unsigned characte
 
 // ---- Receiver
 
-bool Uart16550::can_receive() const {
-    return !loopback() && state_.receive_count < (fifo_enabled() ? fifo_size : 1u);
-}
+bool Uart16550::can_receive() const { return !loopback() && state_.receive_count < (fifo_enabled() ? fifo_size : 1u); }
 
 void Uart16550::receive(std::uint8_t value) {
     if (loopback()) return;
@@ -294,8 +292,7 @@ std::uint8_t Uart16550::interrupt_identification() const {
         if (state_.receive_count >= trigger_level()) return identify::received;
         if (state_.character_timeout) return identify::character_timeout;
     }
-    if ((enabled & enable::transmitter_empty) != 0 && state_.transmit_interrupt)
-        return identify::transmitter_empty;
+    if ((enabled & enable::transmitter_empty) != 0 && state_.transmit_interrupt) return identify::transmitter_empty;
     if ((enabled & enable::modem_status) != 0 && state_.modem_deltas != 0) return identify::modem_status;
     return identify::none;
 }
@@ -351,8 +348,7 @@ void Uart16550::note_modem_change(std::uint8_t before) {
     const std::uint8_t after = modem_inputs();
     state_.modem_deltas |= static_cast<std::uint8_t>(((before ^ after) >> 4) & modem::any_change_but_ring);
     // Of the ring indicator only the end counts.
-    if ((before & ring_indicator) != 0 && (after & ring_indicator) == 0)
-        state_.modem_deltas |= modem::ring_ended;
+    if ((before & ring_indicator) != 0 && (after & ring_indicator) == 0) state_.modem_deltas |= modem::ring_ended;
 }
 
 void Uart16550::set_modem_inputs(std::uint8_t inputs) {
@@ -395,24 +391,12 @@ std::uint8_t Uart16550::read_byte(std::uint16_t offset) {
         case Offset::interrupt_enable:
             value = divisor_latch ? static_cast<std::uint8_t>(state_.divisor >> 8) : state_.interrupt_enable;
             break;
-        case Offset::interrupt_identification_or_fifo_control:
-            value = read_interrupt_identification();
-            break;
-        case Offset::line_control:
-            value = state_.line_control;
-            break;
-        case Offset::modem_control:
-            value = state_.modem_control;
-            break;
-        case Offset::line_status_register:
-            value = read_line_status();
-            break;
-        case Offset::modem_status:
-            value = read_modem_status();
-            break;
-        default:
-            value = state_.scratch;
-            break;
+        case Offset::interrupt_identification_or_fifo_control: value = read_interrupt_identification(); break;
+        case Offset::line_control: value = state_.line_control; break;
+        case Offset::modem_control: value = state_.modem_control; break;
+        case Offset::line_status_register: value = read_line_status(); break;
+        case Offset::modem_status: value = read_modem_status(); break;
+        default: value = state_.scratch; break;
     }
     settle();
     return value;
@@ -436,35 +420,24 @@ void Uart16550::write_byte(std::uint16_t offset, std::uint8_t value) {
                 break;
             }
             // Switching the THRE interrupt on while the holding register is empty raises it, each time.
-            if ((value & ~state_.interrupt_enable & enable::transmitter_empty) != 0 &&
-                state_.transmit_count == 0) {
+            if ((value & ~state_.interrupt_enable & enable::transmitter_empty) != 0 && state_.transmit_count == 0) {
                 state_.transmit_interrupt = true;
             }
             state_.interrupt_enable = value & enable::all;
             break;
-        case Offset::interrupt_identification_or_fifo_control:
-            write_fifo_control(value);
-            break;
-        case Offset::line_control:
-            write_line_control(value);
-            break;
-        case Offset::modem_control:
-            write_modem_control(value);
-            break;
-        case Offset::scratch:
-            state_.scratch = value;
-            break;
-        default:
-            break;  // LSR and MSR are for reading
+        case Offset::interrupt_identification_or_fifo_control: write_fifo_control(value); break;
+        case Offset::line_control: write_line_control(value); break;
+        case Offset::modem_control: write_modem_control(value); break;
+        case Offset::scratch: state_.scratch = value; break;
+        default: break;  // LSR and MSR are for reading
     }
     settle();
 }
 
 void Uart16550::restore(const State& state) {
     if ((state.line_errors & ~line::errors) != 0 || state.receive_first >= fifo_size ||
-        state.receive_count > fifo_size || state.transmit_first >= fifo_size ||
-        state.transmit_count > fifo_size || (state.transmit_count != 0 && !state.shifting) ||
-        state.shifting != (state.shift_done != Scheduler::never)) {
+        state.receive_count > fifo_size || state.transmit_first >= fifo_size || state.transmit_count > fifo_size ||
+        (state.transmit_count != 0 && !state.shifting) || state.shifting != (state.shift_done != Scheduler::never)) {
         throw std::invalid_argument("16550A: the saved state is out of range");
     }
     for (const Received& received : state.receive_fifo) {

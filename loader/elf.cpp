@@ -16,17 +16,14 @@ constexpr std::uint32_t segment_load = 1, segment_note = 4;
 // No kernel comes near; it keeps hostile files from being costly.
 constexpr std::uint16_t maximum_program_headers = 256;
 
-std::string header_name(const ElfSegment& segment) {
-    return "program header " + std::to_string(segment.index);
-}
+std::string header_name(const ElfSegment& segment) { return "program header " + std::to_string(segment.index); }
 
 struct ProgramHeader {
     std::uint32_t type;
     ElfSegment segment;
 };
 
-ProgramHeader read_program_header(const ImageFile& image, bool is_64bit, std::uint64_t offset,
-                                  unsigned index) {
+ProgramHeader read_program_header(const ImageFile& image, bool is_64bit, std::uint64_t offset, unsigned index) {
     ElfSegment segment;
     segment.index = index;
     segment.header_offset = offset;
@@ -64,8 +61,7 @@ bool read_class(const ImageFile& image) {
         image.refuse(LoadFailure::malformed, 0, "the ELF signature 0x464c457f", hexadecimal(signature));
     const std::uint8_t file_class = image.u8(4, "the ELF class");
     if (file_class != class32 && file_class != class64) {
-        image.refuse(LoadFailure::malformed, 4, "ELF class 1 (32-bit) or 2 (64-bit)",
-                     std::to_string(file_class));
+        image.refuse(LoadFailure::malformed, 4, "ELF class 1 (32-bit) or 2 (64-bit)", std::to_string(file_class));
     }
     const std::uint8_t order = image.u8(5, "the ELF byte order");
     if (order != little_endian) {
@@ -77,16 +73,14 @@ bool read_class(const ImageFile& image) {
     }
     const std::uint16_t type = image.u16(16, "the ELF type");
     if (type != type_executable && type != type_shared) {
-        image.refuse(LoadFailure::unsupported, 16, "ELF type 2 (executable) or 3 (shared)",
-                     std::to_string(type));
+        image.refuse(LoadFailure::unsupported, 16, "ELF type 2 (executable) or 3 (shared)", std::to_string(type));
     }
     const bool is_64bit = file_class == class64;
     const std::uint16_t machine = image.u16(18, "the ELF machine");
     if (machine != (is_64bit ? machine_x86_64 : machine_386)) {
-        image.refuse(
-            LoadFailure::unsupported, 18,
-            is_64bit ? "ELF machine 62 (x86-64) in a 64-bit file" : "ELF machine 3 (i386) in a 32-bit file",
-            std::to_string(machine));
+        image.refuse(LoadFailure::unsupported, 18,
+                     is_64bit ? "ELF machine 62 (x86-64) in a 64-bit file" : "ELF machine 3 (i386) in a 32-bit file",
+                     std::to_string(machine));
     }
     return is_64bit;
 }
@@ -95,9 +89,8 @@ void check_no_overlap(const ImageFile& image, const ElfHeaders& headers) {
     std::vector<const ElfSegment*> sorted;
     sorted.reserve(headers.load.size());
     for (const ElfSegment& segment : headers.load) sorted.push_back(&segment);
-    std::sort(sorted.begin(), sorted.end(), [](const ElfSegment* a, const ElfSegment* b) {
-        return a->physical_address < b->physical_address;
-    });
+    std::sort(sorted.begin(), sorted.end(),
+              [](const ElfSegment* a, const ElfSegment* b) { return a->physical_address < b->physical_address; });
     for (std::size_t i = 1; i < sorted.size(); ++i) {
         const ElfSegment &below = *sorted[i - 1], &above = *sorted[i];
         if (above.physical_address - below.physical_address >= below.memory_size) continue;
@@ -124,23 +117,19 @@ ElfHeaders read_elf_headers(const ImageFile& image) {
     const std::uint16_t entry_size = image.u16(size_field, "the size of a program header");
     const std::uint16_t count = image.u16(size_field + 2, "the number of program headers");
     const std::uint16_t least = is_64bit ? 56 : 32;
-    if (count == 0)
-        image.refuse(LoadFailure::malformed, size_field + 2, "at least one program header", "none");
+    if (count == 0) image.refuse(LoadFailure::malformed, size_field + 2, "at least one program header", "none");
     if (count > maximum_program_headers) {
         image.refuse(LoadFailure::unsupported, size_field + 2,
-                     "at most " + std::to_string(maximum_program_headers) + " program headers",
-                     std::to_string(count));
+                     "at most " + std::to_string(maximum_program_headers) + " program headers", std::to_string(count));
     }
     if (entry_size < least) {
         image.refuse(LoadFailure::malformed, size_field,
-                     "program headers of at least " + std::to_string(least) + " bytes",
-                     std::to_string(entry_size));
+                     "program headers of at least " + std::to_string(least) + " bytes", std::to_string(entry_size));
     }
     if (!image.holds(table, std::uint64_t{entry_size} * count)) {
-        image.refuse(
-            LoadFailure::malformed, table_field,
-            "the program header table (" + std::to_string(entry_size * count) + " bytes) inside the file",
-            "its offset " + hexadecimal(table));
+        image.refuse(LoadFailure::malformed, table_field,
+                     "the program header table (" + std::to_string(entry_size * count) + " bytes) inside the file",
+                     "its offset " + hexadecimal(table));
     }
     for (unsigned index = 0; index < count; ++index) {
         const auto [type, segment] =
@@ -168,10 +157,9 @@ ElfHeaders read_elf_headers(const ImageFile& image) {
 void place_elf_segments(LoadJob& job, const ElfHeaders& headers) {
     for (const ElfSegment& segment : headers.load) {
         if (job.placement.is_ram({segment.physical_address}, segment.memory_size)) continue;
-        job.image.refuse(
-            LoadFailure::does_not_fit, segment.header_offset + headers.physical_address_field(),
-            header_name(segment) + "'s segment inside RAM",
-            hexadecimal(segment.memory_size) + " bytes at " + hexadecimal(segment.physical_address));
+        job.image.refuse(LoadFailure::does_not_fit, segment.header_offset + headers.physical_address_field(),
+                         header_name(segment) + "'s segment inside RAM",
+                         hexadecimal(segment.memory_size) + " bytes at " + hexadecimal(segment.physical_address));
     }
     check_no_overlap(job.image, headers);
     for (const ElfSegment& segment : headers.load) {
@@ -187,17 +175,15 @@ void place_elf_segments(LoadJob& job, const ElfHeaders& headers) {
 
 bool holds_physical(const ElfHeaders& headers, std::uint64_t address) {
     return std::any_of(headers.load.begin(), headers.load.end(), [address](const ElfSegment& segment) {
-        return address >= segment.physical_address &&
-               address - segment.physical_address < segment.memory_size;
+        return address >= segment.physical_address && address - segment.physical_address < segment.memory_size;
     });
 }
 
 mmu::GuestPhysical physical_entry(const ImageFile& image, const ElfHeaders& headers) {
     std::uint64_t entry = headers.entry;
-    const auto holder =
-        std::find_if(headers.load.begin(), headers.load.end(), [entry](const ElfSegment& segment) {
-            return entry >= segment.virtual_address && entry - segment.virtual_address < segment.memory_size;
-        });
+    const auto holder = std::find_if(headers.load.begin(), headers.load.end(), [entry](const ElfSegment& segment) {
+        return entry >= segment.virtual_address && entry - segment.virtual_address < segment.memory_size;
+    });
     if (holder != headers.load.end()) {
         entry = holder->physical_address + (entry - holder->virtual_address);
     } else if (!holds_physical(headers, entry)) {

@@ -28,8 +28,7 @@ SegmentRegister task_register(mmu::GuestPhysical tss) {
 
 SegmentRegister no_local_table() { return {0, 0, 0, {SegmentAttributes::unusable_bit}}; }
 
-void write_descriptor_tables(const ImageFile& image, Placement& placement, const BootArea& area,
-                             unsigned code_width) {
+void write_descriptor_tables(const ImageFile& image, Placement& placement, const BootArea& area, unsigned code_width) {
     BootRecord gdt(BootArea::gdt_size);
     const SegmentRegister task = task_register(area.tss());
     gdt.put64(boot_selector::code32, descriptor(cpu::flat_code_segment(boot_selector::code32, 32)));

@@ -16,14 +16,12 @@ struct RealModeAddress {
 // their stack.
 RealModeAddress real_mode_stack(const LoadJob& job) {
     constexpr std::uint64_t room = 0x1000;
-    constexpr std::array<RealModeAddress, 4> candidates{
-        {{0, 0x7c00}, {0, 0xfff0}, {0x1000, 0xfff0}, {0x9000, 0xf000}}};
+    constexpr std::array<RealModeAddress, 4> candidates{{{0, 0x7c00}, {0, 0xfff0}, {0x1000, 0xfff0}, {0x9000, 0xf000}}};
     for (const RealModeAddress& top : candidates) {
         const mmu::GuestPhysical start{top.selector * std::uint64_t{16} + top.offset - room};
         if (job.placement.is_free(start, room)) return top;
     }
-    job.image.refuse(LoadFailure::does_not_fit, 0, "4 KiB of RAM beside the image for a real-mode stack",
-                     "none");
+    job.image.refuse(LoadFailure::does_not_fit, 0, "4 KiB of RAM beside the image for a real-mode stack", "none");
 }
 
 void enter_real_mode(LoadJob& job, std::uint64_t load_address) {
@@ -36,9 +34,8 @@ void enter_real_mode(LoadJob& job, std::uint64_t load_address) {
                          "the entry at " + hexadecimal(entry));
     }
     const RealModeAddress stack = real_mode_stack(job);
-    job.result.entry_state =
-        real_mode_entry(static_cast<std::uint16_t>(selector), static_cast<std::uint16_t>(offset),
-                        stack.selector, stack.offset);
+    job.result.entry_state = real_mode_entry(static_cast<std::uint16_t>(selector), static_cast<std::uint16_t>(offset),
+                                             stack.selector, stack.offset);
     job.describe("real mode, entry " + hexadecimal(selector) + ":" + hexadecimal(offset) + ", stack " +
                  hexadecimal(stack.selector) + ":" + hexadecimal(stack.offset));
 }
@@ -74,9 +71,8 @@ void load_flat(LoadJob& job, Format format) {
     } else {
         job.result.entry_state = long_mode_entry(job.image, job.placement, area, entry);
     }
-    job.describe((format == Format::flat32 ? "32-bit protected mode" : "64-bit mode") +
-                 std::string(", entry ") + hexadecimal(entry) + ", boot tables at " +
-                 hexadecimal(area.base.value));
+    job.describe((format == Format::flat32 ? "32-bit protected mode" : "64-bit mode") + std::string(", entry ") +
+                 hexadecimal(entry) + ", boot tables at " + hexadecimal(area.base.value));
 }
 
 }  // namespace xenolith::loader

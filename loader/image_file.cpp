@@ -48,8 +48,7 @@ void demand_regular(const std::string& name, const struct stat& status) {
 
 std::uint64_t little_endian(std::span<const std::byte> bytes) {
     std::uint64_t value = 0;
-    for (std::size_t i = bytes.size(); i-- > 0;)
-        value = value << 8 | std::to_integer<std::uint64_t>(bytes[i]);
+    for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes[i]);
     return value;
 }
 
@@ -97,8 +96,7 @@ bool ImageFile::holds(std::uint64_t offset, std::uint64_t size) const {
     return offset <= bytes_.size() && size <= bytes_.size() - offset;
 }
 
-std::span<const std::byte> ImageFile::range(std::uint64_t offset, std::uint64_t size,
-                                            std::string_view what) const {
+std::span<const std::byte> ImageFile::range(std::uint64_t offset, std::uint64_t size, std::string_view what) const {
     if (!holds(offset, size)) {
         refuse(LoadFailure::malformed, offset, std::string(what) + " (" + std::to_string(size) + " bytes)",
                "the end of the file at " + hexadecimal(bytes_.size()));

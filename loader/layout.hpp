@@ -58,8 +58,7 @@ inline constexpr std::uint16_t data16 = 0x38;  // 16-bit data, likewise
 
 // Where images go when nothing else says so.
 inline constexpr mmu::GuestPhysical flat16_load_address{0x7c00};  // as a PC BIOS loads a boot sector
-inline constexpr mmu::GuestPhysical high_load_address{
-    0x100000};  // flat 32 and 64, and a bzImage that cannot move
+inline constexpr mmu::GuestPhysical high_load_address{0x100000};  // flat 32 and 64, and a bzImage that cannot move
 inline constexpr std::uint64_t four_gibibytes = std::uint64_t{1} << 32;
 
 // More entries than this are refused: Linux's boot_params holds no more (setup header, e820_table).

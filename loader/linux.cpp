@@ -20,15 +20,14 @@ constexpr std::uint64_t setup_sectors = 0x1f1, system_size = 0x1f4, video_mode =
                         loader_type = 0x210, load_flags = 0x211, code32_start = 0x214, ramdisk_image = 0x218,
                         ramdisk_size = 0x21c, command_line = 0x228, initrd_address_max = 0x22c,
                         kernel_alignment = 0x230, relocatable = 0x234, extended_load_flags = 0x236,
-                        command_line_size = 0x238, setup_data = 0x250, preferred_address = 0x258,
-                        init_size = 0x260;
+                        command_line_size = 0x238, setup_data = 0x250, preferred_address = 0x258, init_size = 0x260;
 }  // namespace field
 
 // Offsets in boot_params outside the header.
 namespace parameter {
 constexpr std::uint64_t video_mode = 0x06, video_columns = 0x07, video_lines = 0x0e, video_is_vga = 0x0f,
-                        video_points = 0x10, acpi_rsdp = 0x70, alternative_memory = 0x1e0,
-                        e820_entries = 0x1e8, header_end = 0x290, e820_table = 0x2d0, e820_entry_size = 20;
+                        video_points = 0x10, acpi_rsdp = 0x70, alternative_memory = 0x1e0, e820_entries = 0x1e8,
+                        header_end = 0x290, e820_table = 0x2d0, e820_entry_size = 20;
 }  // namespace parameter
 
 constexpr std::uint32_t header_signature = 0x53726448;  // "HdrS"
@@ -76,13 +75,12 @@ std::string read_kernel_version(const ImageFile& image, std::uint64_t setup_size
 void check_signature(const ImageFile& image) {
     const std::uint16_t flag = image.u16(field::boot_flag, "the boot sector signature");
     if (flag != boot_flag_value) {
-        image.refuse(LoadFailure::malformed, field::boot_flag, "the boot sector signature 0xaa55",
-                     hexadecimal(flag));
+        image.refuse(LoadFailure::malformed, field::boot_flag, "the boot sector signature 0xaa55", hexadecimal(flag));
     }
     const std::uint32_t signature = image.u32(field::signature, "the setup header signature");
     if (signature != header_signature) {
-        image.refuse(LoadFailure::malformed, field::signature,
-                     "the setup header signature 0x53726448 (\"HdrS\")", hexadecimal(signature));
+        image.refuse(LoadFailure::malformed, field::signature, "the setup header signature 0x53726448 (\"HdrS\")",
+                     hexadecimal(signature));
     }
 }
 
@@ -101,18 +99,17 @@ LinuxHeader read_header(const ImageFile& image) {
     header.header_end = field::signature + image.u8(field::header_length, "the setup header's length");
     const std::uint64_t least_end = field::command_line_size + 4;
     if (header.header_end < least_end || header.header_end > parameter::header_end) {
-        image.refuse(LoadFailure::malformed, field::header_length,
-                     "a setup header that ends from " + hexadecimal(least_end) + " to " +
-                         hexadecimal(parameter::header_end),
-                     "its end at " + hexadecimal(header.header_end));
+        image.refuse(
+            LoadFailure::malformed, field::header_length,
+            "a setup header that ends from " + hexadecimal(least_end) + " to " + hexadecimal(parameter::header_end),
+            "its end at " + hexadecimal(header.header_end));
     }
 
     const std::uint8_t stated_sectors = image.u8(field::setup_sectors, "the setup size");
     const std::uint64_t setup_size = (std::uint64_t{stated_sectors == 0 ? 4u : stated_sectors} + 1) * sector;
     if (setup_size >= image.size()) {
-        image.refuse(
-            LoadFailure::malformed, field::setup_sectors, "a kernel behind the setup code",
-            "setup code of " + hexadecimal(setup_size) + " bytes in a file of " + hexadecimal(image.size()));
+        image.refuse(LoadFailure::malformed, field::setup_sectors, "a kernel behind the setup code",
+                     "setup code of " + hexadecimal(setup_size) + " bytes in a file of " + hexadecimal(image.size()));
     }
     header.kernel_offset = setup_size;
     header.kernel_size = image.size() - setup_size;
@@ -137,8 +134,7 @@ LinuxHeader read_header(const ImageFile& image) {
         header.init_size = image.u32(field::init_size, "init_size");
     }
     if (header.version >= version_2_12) {
-        header.offers_64bit_entry =
-            (image.u16(field::extended_load_flags, "xloadflags") & has_64bit_entry) != 0;
+        header.offers_64bit_entry = (image.u16(field::extended_load_flags, "xloadflags") & has_64bit_entry) != 0;
     }
     if (header.relocatable && (header.alignment == 0 || (header.alignment & (header.alignment - 1)) != 0)) {
         image.refuse(LoadFailure::malformed, field::kernel_alignment, "a power of two as kernel_alignment",
@@ -159,8 +155,7 @@ bool takes_64bit_entry(const LoadJob& job, const LinuxHeader& header) {
     }
     if (header.kernel_size <= entry64_offset) {
         job.image.refuse(LoadFailure::malformed, field::system_size,
-                         "a kernel longer than its 64-bit entry's offset, 0x200",
-                         hexadecimal(header.kernel_size));
+                         "a kernel longer than its 64-bit entry's offset, 0x200", hexadecimal(header.kernel_size));
     }
     return true;
 }
@@ -169,8 +164,7 @@ bool takes_64bit_entry(const LoadJob& job, const LinuxHeader& header) {
 mmu::GuestPhysical place_kernel(LoadJob& job, const LinuxHeader& header) {
     const std::uint64_t need = std::max(header.init_size, header.kernel_size);
     const auto fits = [&](std::uint64_t start, std::uint64_t size) {
-        return start < four_gibibytes && size <= four_gibibytes - start &&
-               job.placement.is_free({start}, size);
+        return start < four_gibibytes && size <= four_gibibytes - start && job.placement.is_free({start}, size);
     };
     const auto refuse = [&](std::uint64_t offset, std::uint64_t start, std::uint64_t size) {
         job.image.refuse(LoadFailure::does_not_fit, offset,
@@ -180,8 +174,7 @@ mmu::GuestPhysical place_kernel(LoadJob& job, const LinuxHeader& header) {
     if (!header.relocatable) {
         // Such a kernel is loaded at 1 MiB and moves itself to its preferred address.
         const mmu::GuestPhysical start = high_load_address;
-        if (!fits(start.value, header.kernel_size))
-            refuse(field::relocatable, start.value, header.kernel_size);
+        if (!fits(start.value, header.kernel_size)) refuse(field::relocatable, start.value, header.kernel_size);
         const std::uint64_t runs_at = header.preferred_address == 0 ? start.value : header.preferred_address;
         if (!fits(runs_at, need)) refuse(field::preferred_address, runs_at, need);
         job.placement.claim("kernel", start, header.kernel_size);
@@ -197,10 +190,9 @@ mmu::GuestPhysical place_kernel(LoadJob& job, const LinuxHeader& header) {
         start = job.placement.lowest(need, header.alignment, high_load_address, four_gibibytes);
     }
     if (!start) {
-        job.image.refuse(
-            LoadFailure::does_not_fit, header.init_size != 0 ? field::init_size : field::system_size,
-            "free RAM from 1 MiB to 4 GiB for the kernel to unpack itself",
-            "a need of " + hexadecimal(need) + " bytes, aligned to " + hexadecimal(header.alignment));
+        job.image.refuse(LoadFailure::does_not_fit, header.init_size != 0 ? field::init_size : field::system_size,
+                         "free RAM from 1 MiB to 4 GiB for the kernel to unpack itself",
+                         "a need of " + hexadecimal(need) + " bytes, aligned to " + hexadecimal(header.alignment));
     }
     job.placement.claim("kernel", *start, need);
     return *start;
@@ -216,10 +208,10 @@ void place_initrd(LoadJob& job, const LinuxHeader& header, BootRecord& parameter
     const ImageFile& file = job.options.modules.front().file;
     const auto start = job.placement.highest(file.size(), mmu::page_size, header.initrd_address_max + 1);
     if (!start) {
-        file.refuse(LoadFailure::does_not_fit, 0,
-                    "an initrd that fits into free RAM up to " + hexadecimal(header.initrd_address_max) +
-                        " beside the kernel",
-                    hexadecimal(file.size()) + " bytes");
+        file.refuse(
+            LoadFailure::does_not_fit, 0,
+            "an initrd that fits into free RAM up to " + hexadecimal(header.initrd_address_max) + " beside the kernel",
+            hexadecimal(file.size()) + " bytes");
     }
     job.placement.write(file, *start, file.bytes());
     job.placement.claim("initrd", *start, file.size());
@@ -260,8 +252,7 @@ void describe_text_screen(BootRecord& parameters) {
 
 bool is_linux(const ImageFile& image) {
     return image.holds(field::boot_flag, 2) && image.holds(field::signature, 4) &&
-           image.u16(field::boot_flag, "") == boot_flag_value &&
-           image.u32(field::signature, "") == header_signature;
+           image.u16(field::boot_flag, "") == boot_flag_value && image.u32(field::signature, "") == header_signature;
 }
 
 void load_linux(LoadJob& job) {
@@ -273,9 +264,8 @@ void load_linux(LoadJob& job) {
 
     const mmu::GuestPhysical start = place_kernel(job, header);
     const BootArea area = job.placement.claim_boot_area(job.image);
-    job.placement.write(
-        job.image, start,
-        job.image.range(header.kernel_offset, header.kernel_size, "the protected-mode kernel"));
+    job.placement.write(job.image, start,
+                        job.image.range(header.kernel_offset, header.kernel_size, "the protected-mode kernel"));
     job.describe("kernel: " + hexadecimal(header.kernel_size) + " bytes at " + hexadecimal(start.value));
 
     BootRecord parameters(BootArea::information_size);

@@ -28,10 +28,10 @@ std::string printable(std::string_view text) {
     return line;
 }
 
-LoadError::LoadError(LoadFailure failure, std::string_view file, std::uint64_t offset,
-                     std::string_view expected, std::string_view found)
-    : std::runtime_error(on_one_line(file) + ": offset " + hexadecimal(offset) + ": expected " +
-                         on_one_line(expected) + ", found " + on_one_line(found)),
+LoadError::LoadError(LoadFailure failure, std::string_view file, std::uint64_t offset, std::string_view expected,
+                     std::string_view found)
+    : std::runtime_error(on_one_line(file) + ": offset " + hexadecimal(offset) + ": expected " + on_one_line(expected) +
+                         ", found " + on_one_line(found)),
       failure_(failure),
       file_(on_one_line(file)),
       offset_(offset),

@@ -68,8 +68,7 @@ std::optional<Format> format_from_name(std::string_view name) {
 LoadedImage load(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory) {
     if (image.size() == 0) image.refuse(LoadFailure::cannot_read, 0, "an image", "an empty file");
     for (const BootModule& module : options.modules) {
-        if (module.file.size() == 0)
-            module.file.refuse(LoadFailure::cannot_read, 0, "a module", "an empty file");
+        if (module.file.size() == 0) module.file.refuse(LoadFailure::cannot_read, 0, "a module", "an empty file");
     }
     LoadedImage result;
     result.format = options.format == Format::automatic ? choose(image) : options.format;
@@ -85,22 +84,12 @@ LoadedImage load(const ImageFile& image, const LoadOptions& options, mmu::GuestM
     switch (result.format) {
         case Format::flat16:
         case Format::flat32:
-        case Format::flat64:
-            load_flat(job, result.format);
-            break;
-        case Format::elf:
-            load_elf(job);
-            break;
-        case Format::multiboot:
-            load_multiboot(job);
-            break;
-        case Format::pvh:
-            load_pvh(job);
-            break;
+        case Format::flat64: load_flat(job, result.format); break;
+        case Format::elf: load_elf(job); break;
+        case Format::multiboot: load_multiboot(job); break;
+        case Format::pvh: load_pvh(job); break;
         case Format::automatic:
-        case Format::bzimage:
-            load_linux(job);
-            break;
+        case Format::bzimage: load_linux(job); break;
     }
     result.placed = placement.take_claims();
     return result;
@@ -135,8 +124,7 @@ void write_command_line(LoadJob& job, const BootArea& area, std::uint64_t limit,
     BootRecord record;
     record.put_text(0, text);
     job.placement.write(job.image, area.command_line(), record.bytes());
-    job.describe("command line at " + hexadecimal(area.command_line().value) + ": \"" + on_one_line(text) +
-                 "\"");
+    job.describe("command line at " + hexadecimal(area.command_line().value) + ": \"" + on_one_line(text) + "\"");
 }
 
 std::vector<PlacedModule> place_modules(LoadJob& job, mmu::GuestPhysical above, BootRecord& strings,
@@ -164,10 +152,10 @@ std::vector<PlacedModule> place_modules(LoadJob& job, mmu::GuestPhysical above, 
 
 void write_module_page(LoadJob& job, const BootArea& area, const BootRecord& page) {
     if (page.size() > BootArea::modules_size) {
-        job.image.refuse(LoadFailure::does_not_fit, 0,
-                         "modules whose list and strings take at most " +
-                             std::to_string(BootArea::modules_size) + " bytes",
-                         std::to_string(page.size()) + " bytes");
+        job.image.refuse(
+            LoadFailure::does_not_fit, 0,
+            "modules whose list and strings take at most " + std::to_string(BootArea::modules_size) + " bytes",
+            std::to_string(page.size()) + " bytes");
     }
     job.placement.write(job.image, area.modules(), page.bytes());
 }

@@ -43,22 +43,22 @@ RawImage read_addresses(const ImageFile& image, std::uint64_t header) {
     const std::uint64_t file_offset = header - (header_address - load);
     const std::uint64_t available = image.size() - file_offset;
     if (load_end != 0 && (load_end < load || load_end - load > available)) {
-        image.refuse(LoadFailure::malformed, header + 20,
-                     "load_end_addr of 0 or within the file, " + hexadecimal(load) + " to " +
-                         hexadecimal(load + available),
-                     hexadecimal(load_end));
+        image.refuse(
+            LoadFailure::malformed, header + 20,
+            "load_end_addr of 0 or within the file, " + hexadecimal(load) + " to " + hexadecimal(load + available),
+            hexadecimal(load_end));
     }
     const std::uint64_t size = load_end == 0 ? available : load_end - load;
     if (bss_end != 0 && bss_end < load + size) {
-        image.refuse(LoadFailure::malformed, header + 24,
-                     "bss_end_addr of 0 or at least " + hexadecimal(load + size), hexadecimal(bss_end));
+        image.refuse(LoadFailure::malformed, header + 24, "bss_end_addr of 0 or at least " + hexadecimal(load + size),
+                     hexadecimal(bss_end));
     }
     const std::uint64_t memory_size = bss_end == 0 ? size : bss_end - load;
     if (entry < load || entry - load >= memory_size) {
-        image.refuse(LoadFailure::malformed, header + 28,
-                     "entry_addr inside the loaded image, " + hexadecimal(load) + " to " +
-                         hexadecimal(load + memory_size),
-                     hexadecimal(entry));
+        image.refuse(
+            LoadFailure::malformed, header + 28,
+            "entry_addr inside the loaded image, " + hexadecimal(load) + " to " + hexadecimal(load + memory_size),
+            hexadecimal(entry));
     }
     return {file_offset, size, load, memory_size, entry};
 }
@@ -168,14 +168,13 @@ std::optional<std::uint64_t> find_multiboot_header(const ImageFile& image) {
 void load_multiboot(LoadJob& job) {
     const std::optional<std::uint64_t> header = find_multiboot_header(job.image);
     if (!header) {
-        job.image.refuse(LoadFailure::malformed, 0,
-                         "a Multiboot header with a right checksum in the first 8192 bytes", "none");
+        job.image.refuse(LoadFailure::malformed, 0, "a Multiboot header with a right checksum in the first 8192 bytes",
+                         "none");
     }
     const std::uint32_t flags = job.image.u32(*header + 4, "the Multiboot flags");
     if (const std::uint32_t required = flags & 0xffff & ~understood; required != 0) {
         job.image.refuse(LoadFailure::unsupported, *header + 4,
-                         "no required Multiboot flags beyond " + hexadecimal(understood),
-                         hexadecimal(flags & 0xffff));
+                         "no required Multiboot flags beyond " + hexadecimal(understood), hexadecimal(flags & 0xffff));
     }
     job.describe("Multiboot image, header at offset " + hexadecimal(*header));
     if ((flags & has_addresses) == 0 && !is_elf(job.image)) {
@@ -202,8 +201,8 @@ void load_multiboot(LoadJob& job) {
     state.registers[cpu::rax] = boot_magic;
     state.registers[cpu::rbx] = area.information().value;
     job.result.entry_state = state;
-    job.describe("32-bit protected mode, entry " + hexadecimal(entry.address) +
-                 ", Multiboot information at " + hexadecimal(area.information().value));
+    job.describe("32-bit protected mode, entry " + hexadecimal(entry.address) + ", Multiboot information at " +
+                 hexadecimal(area.information().value));
 }
 
 }  // namespace xenolith::loader

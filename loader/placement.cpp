@@ -44,8 +44,7 @@ Placement::Placement(mmu::GuestMemory& memory, const std::vector<MemoryMapEntry>
             if (piece.start < piece.end) pieces.push_back(piece);
         }
     }
-    std::sort(pieces.begin(), pieces.end(),
-              [](const Interval& a, const Interval& b) { return a.start < b.start; });
+    std::sort(pieces.begin(), pieces.end(), [](const Interval& a, const Interval& b) { return a.start < b.start; });
     for (const Interval& piece : pieces) {
         if (!usable_.empty() && piece.start <= usable_.back().end) {
             usable_.back().end = std::max(usable_.back().end, piece.end);
@@ -75,8 +74,7 @@ void Placement::claim(std::string_view what, mmu::GuestPhysical start, std::uint
 std::vector<Placement::Interval> Placement::free_intervals() const {
     std::vector<Interval> taken{{0, mmu::page_size}};
     for (const PlacedRange& claim : claims_) taken.push_back({claim.start.value, claim.end().value});
-    std::sort(taken.begin(), taken.end(),
-              [](const Interval& a, const Interval& b) { return a.start < b.start; });
+    std::sort(taken.begin(), taken.end(), [](const Interval& a, const Interval& b) { return a.start < b.start; });
 
     std::vector<Interval> free;
     for (const Interval& usable : usable_) {
@@ -116,11 +114,9 @@ std::optional<mmu::GuestPhysical> Placement::highest(std::uint64_t size, std::ui
 
 bool Placement::is_free(mmu::GuestPhysical start, std::uint64_t size) const {
     const std::uint64_t end = range_end(start, size);
-    if (size == 0 || end - start.value != size || start.value < mmu::page_size || clash(start, size))
-        return false;
-    return std::any_of(usable_.begin(), usable_.end(), [&](const Interval& interval) {
-        return interval.start <= start.value && end <= interval.end;
-    });
+    if (size == 0 || end - start.value != size || start.value < mmu::page_size || clash(start, size)) return false;
+    return std::any_of(usable_.begin(), usable_.end(),
+                       [&](const Interval& interval) { return interval.start <= start.value && end <= interval.end; });
 }
 
 BootArea Placement::claim_boot_area(const ImageFile& image) {
@@ -142,16 +138,13 @@ void Placement::write(const ImageFile& image, mmu::GuestPhysical start, std::spa
     if (bytes.empty()) return;
     if (!is_ram(start, bytes.size()) || !memory_.write(start, bytes)) {
         image.refuse(LoadFailure::does_not_fit, 0,
-                     "RAM for " + hexadecimal(bytes.size()) + " bytes at " + hexadecimal(start.value),
-                     "no RAM there");
+                     "RAM for " + hexadecimal(bytes.size()) + " bytes at " + hexadecimal(start.value), "no RAM there");
     }
 }
 
-void Placement::write_image(const ImageFile& image, mmu::GuestPhysical start,
-                            std::span<const std::byte> bytes) {
+void Placement::write_image(const ImageFile& image, mmu::GuestPhysical start, std::span<const std::byte> bytes) {
     if (bytes.empty()) return;
-    if (start.value >= end_of_memory || bytes.size() > end_of_memory - start.value ||
-        !memory_.place(start, bytes)) {
+    if (start.value >= end_of_memory || bytes.size() > end_of_memory - start.value || !memory_.place(start, bytes)) {
         image.refuse(LoadFailure::does_not_fit, 0,
                      "RAM or ROM for " + hexadecimal(bytes.size()) + " bytes at " + hexadecimal(start.value),
                      "none, or not enough, there");

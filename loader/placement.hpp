@@ -34,10 +34,9 @@ class Placement {
     // The lowest (highest) aligned start of `size` free bytes of usable RAM inside [from, below). `size` is
     // not 0 and `alignment` is a power of two. The first page of memory, the real-mode vectors, is never
     // given.
-    std::optional<mmu::GuestPhysical> lowest(std::uint64_t size, std::uint64_t alignment,
-                                             mmu::GuestPhysical from, std::uint64_t below) const;
-    std::optional<mmu::GuestPhysical> highest(std::uint64_t size, std::uint64_t alignment,
-                                              std::uint64_t below) const;
+    std::optional<mmu::GuestPhysical> lowest(std::uint64_t size, std::uint64_t alignment, mmu::GuestPhysical from,
+                                             std::uint64_t below) const;
+    std::optional<mmu::GuestPhysical> highest(std::uint64_t size, std::uint64_t alignment, std::uint64_t below) const;
     bool is_free(mmu::GuestPhysical start, std::uint64_t size) const;
 
     // Finds the boot area a place and claims it; LoadError (does_not_fit) if there is none.

@@ -41,23 +41,21 @@ std::optional<PvhEntry> find_in_notes(const ImageFile& image, const ElfSegment& 
         const std::uint64_t descriptor = padded(name + name_size);
         const std::uint64_t whole = descriptor + descriptor_size;
         if (whole > segment.file_size - position) {
-            image.refuse(LoadFailure::malformed, at,
-                         "a note inside its segment, which ends at " +
-                             hexadecimal(segment.file_offset + segment.file_size),
-                         "a name of " + hexadecimal(name_size) + " and a descriptor of " +
-                             hexadecimal(descriptor_size) + " bytes");
+            image.refuse(
+                LoadFailure::malformed, at,
+                "a note inside its segment, which ends at " + hexadecimal(segment.file_offset + segment.file_size),
+                "a name of " + hexadecimal(name_size) + " and a descriptor of " + hexadecimal(descriptor_size) +
+                    " bytes");
         }
         constexpr std::array<std::byte, 4> xen{std::byte{'X'}, std::byte{'e'}, std::byte{'n'}, std::byte{0}};
         const std::span<const std::byte> name_bytes = image.range(at + name, name_size, "a note's name");
-        if (type == note_phys32_entry &&
-            std::equal(name_bytes.begin(), name_bytes.end(), xen.begin(), xen.end())) {
+        if (type == note_phys32_entry && std::equal(name_bytes.begin(), name_bytes.end(), xen.begin(), xen.end())) {
             if (descriptor_size != 4 && descriptor_size != 8) {
                 image.refuse(LoadFailure::malformed, at + 4, "a PHYS32_ENTRY note of 4 or 8 bytes",
                              std::to_string(descriptor_size));
             }
-            const std::uint64_t address = descriptor_size == 4
-                                              ? image.u32(at + descriptor, "the PVH entry point")
-                                              : image.u64(at + descriptor, "the PVH entry point");
+            const std::uint64_t address = descriptor_size == 4 ? image.u32(at + descriptor, "the PVH entry point")
+                                                               : image.u64(at + descriptor, "the PVH entry point");
             return PvhEntry{address, at + descriptor};
         }
         if (padded(whole) > segment.file_size - position) break;
@@ -121,13 +119,11 @@ void load_pvh(LoadJob& job) {
     const ElfHeaders headers = read_elf_headers(job.image);
     const std::optional<PvhEntry> entry = find_entry(job.image, headers);
     if (!entry) {
-        job.image.refuse(LoadFailure::malformed, 0,
-                         "a Xen note of type 18 (PHYS32_ENTRY) in a PT_NOTE segment",
+        job.image.refuse(LoadFailure::malformed, 0, "a Xen note of type 18 (PHYS32_ENTRY) in a PT_NOTE segment",
                          headers.notes.empty() ? "no PT_NOTE segment" : "no such note");
     }
     if (entry->address >= four_gibibytes || !holds_physical(headers, entry->address)) {
-        job.image.refuse(LoadFailure::malformed, entry->offset,
-                         "a PVH entry point below 4 GiB inside a loaded segment",
+        job.image.refuse(LoadFailure::malformed, entry->offset, "a PVH entry point below 4 GiB inside a loaded segment",
                          hexadecimal(entry->address));
     }
     job.describe(std::string("PVH image, ") + (headers.is_64bit ? "64-bit ELF" : "32-bit ELF"));

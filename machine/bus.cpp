@@ -50,8 +50,7 @@ std::uint32_t Bus::read_port(std::uint16_t port, unsigned width) {
                static_cast<std::uint32_t>(ones(width));
     if (width == 1) return 0xff;
     std::uint32_t value = 0;
-    for (unsigned n = 0; n < width; ++n)
-        value |= read_port(static_cast<std::uint16_t>(port + n), 1) << n * 8;
+    for (unsigned n = 0; n < width; ++n) value |= read_port(static_cast<std::uint16_t>(port + n), 1) << n * 8;
     return value;
 }
 
@@ -61,8 +60,7 @@ void Bus::write_port(std::uint16_t port, unsigned width, std::uint32_t value) {
         range->device->write(static_cast<std::uint16_t>(port - range->first), width,
                              value & static_cast<std::uint32_t>(ones(width)));
     } else if (width > 1) {
-        for (unsigned n = 0; n < width; ++n)
-            write_port(static_cast<std::uint16_t>(port + n), 1, value >> n * 8 & 0xff);
+        for (unsigned n = 0; n < width; ++n) write_port(static_cast<std::uint16_t>(port + n), 1, value >> n * 8 & 0xff);
     }
 }
 

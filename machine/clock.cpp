@@ -14,8 +14,7 @@ void Clock::at(std::uint64_t cycles, devices::Timer& timer) {
     if (cycles == never) return;
     const Armed armed{cycles, next_sequence_++, &timer};
     const auto later = [](const Armed& left, const Armed& right) {
-        return left.deadline != right.deadline ? left.deadline > right.deadline
-                                               : left.sequence > right.sequence;
+        return left.deadline != right.deadline ? left.deadline > right.deadline : left.sequence > right.sequence;
     };
     armed_.insert(std::lower_bound(armed_.begin(), armed_.end(), armed, later), armed);
 }

@@ -1,4 +1,5 @@
-// The blobs where the host's kernel can read them: a copy, in this process, of what the emulated user memory holds.
+// The blobs where the host's kernel can read them: a copy, in this process, of what the emulated user memory
+// holds.
 #pragma once
 
 #include <array>
@@ -12,9 +13,10 @@
 
 namespace xenolith::machine {
 
-// KVM reads a blob from its process's memory at each write of the MSR (KVM API 4.27). The machine's blobs have addresses
-// of their own choosing, which mean nothing to a kernel; here they get real ones. A page that the emulated memory does
-// not have cannot be read here either, so that the kernel finds EFAULT where the emulator does.
+// KVM reads a blob from its process's memory at each write of the MSR (KVM API 4.27). The machine's blobs
+// have addresses of their own choosing, which mean nothing to a kernel; here they get real ones. A page that
+// the emulated memory does not have cannot be read here either, so that the kernel finds EFAULT where the
+// emulator does.
 class KernelBlobs {
   public:
     // std::system_error if the host has no address space left.

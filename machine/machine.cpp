@@ -14,6 +14,7 @@
 #include "cpu/decode/disassembler.hpp"
 #include "cpu/host_limit.hpp"
 #include "cpu/kvm/kvm_engine.hpp"
+#include "cpu/paged_memory.hpp"
 #include "devices/cmos_rtc.hpp"
 #include "devices/debug_console.hpp"
 #include "devices/debug_exit.hpp"
@@ -23,7 +24,6 @@
 #include "devices/system_control.hpp"
 #include "devices/uart16550.hpp"
 #include "machine/engines.hpp"
-#include "cpu/paged_memory.hpp"
 #include "mmu/page_walk.hpp"
 #include "xen/blob.hpp"
 #include "xen/error_numbers.hpp"
@@ -99,14 +99,18 @@ struct Machine::Board {
           pic(interrupt),
           pit(machine.clock_, pic.line(memory_map::irq::timer)),
           a20([](bool) {}),
-          system_control_a(a20, [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by port 0x92"); }),
+          system_control_a(a20,
+                           [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by port 0x92"); }),
           system_control_b(pit),
-          keyboard(pic.line(memory_map::irq::keyboard), a20,
-                   [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by the keyboard controller"); }),
+          keyboard(
+              pic.line(memory_map::irq::keyboard), a20,
+              [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by the keyboard controller"); }),
           cmos(machine.clock_, pic.line(memory_map::irq::cmos),
                {.memory_below_4g = std::min(options.ram, memory_map::device_gap.value),
                 .memory_above_4g = options.ram - std::min(options.ram, memory_map::device_gap.value)}),
-          serial(machine.clock_, pic.line(memory_map::irq::serial1), options.serial_out ? options.serial_out : [](auto) {}),
+          serial(
+              machine.clock_, pic.line(memory_map::irq::serial1),
+              options.serial_out ? options.serial_out : [](auto) {}),
           debug_console(options.debug_out),
           debug_exit([&machine](std::uint32_t status) {
               machine.result_.status = status;
@@ -231,12 +235,12 @@ loader::LoadedImage Machine::load(const loader::ImageFile& image, loader::LoadOp
 }
 
 void Machine::configure_xen(const XenOptions& options) {
-    const xen::StubKind kind = !engine_choice_.shows_hypercalls            ? xen::StubKind::doorbell
+    const xen::StubKind kind = !engine_choice_.shows_hypercalls      ? xen::StubKind::doorbell
                                : model_.vendor() == cpu::Vendor::amd ? xen::StubKind::vmmcall
                                                                      : xen::StubKind::vmcall;
-    trap_.emplace(*options.profile, memory_, blob_memory_,
-                  model_.vendor() == cpu::Vendor::amd ? xen::HypercallInstruction::vmmcall
-                                                      : xen::HypercallInstruction::vmcall);
+    trap_.emplace(
+        *options.profile, memory_, blob_memory_,
+        model_.vendor() == cpu::Vendor::amd ? xen::HypercallInstruction::vmmcall : xen::HypercallInstruction::vmcall);
     xen::HvmConfig config;
     config.msr = options.msr;
     if (options.intercept_hypercalls) {
@@ -308,8 +312,8 @@ RunResult Machine::run(const RunLimits& limits) {
         }
         cpu::Exit exit;
         try {
-            exit = engine_->run({.until_cycles = std::min({now + slice, limits.max_cycles,
-                                                           std::max(clock_.next_deadline(), now + 1)})});
+            exit = engine_->run({.until_cycles = std::min(
+                                     {now + slice, limits.max_cycles, std::max(clock_.next_deadline(), now + 1)})});
         } catch (const cpu::HostLimit& limit) {
             stop(RunEnd::host_limit, limit.what());
         }
@@ -345,8 +349,8 @@ RunResult Machine::run(const RunLimits& limits) {
                 break;
             case cpu::ExitReason::failed:
                 result_.error_number = exit.error_number;
-                stop(RunEnd::run_failed, fmt::format("the run fails with {}, as KVM_RUN would",
-                                                     xen::error_text(exit.error_number)));
+                stop(RunEnd::run_failed,
+                     fmt::format("the run fails with {}, as KVM_RUN would", xen::error_text(exit.error_number)));
                 break;
         }
         if (stopped_) break;
@@ -409,8 +413,9 @@ std::uint8_t Machine::acknowledge_interrupt(const cpu::Moment& moment) {
 
 cpu::MsrOutcome Machine::msr_read(const cpu::Moment& moment, std::uint32_t index, bool) {
     if (trap_ && index == trap_->config().msr && index != 0) {
-        timeline_.add({moment, disassemble_at(moment),
-                       Remark{fmt::format("RDMSR {:#x}: KVM gives the hypercall MSR no value, the guest gets #GP(0)", index)}});
+        timeline_.add(
+            {moment, disassemble_at(moment),
+             Remark{fmt::format("RDMSR {:#x}: KVM gives the hypercall MSR no value, the guest gets #GP(0)", index)}});
     }
     return {};
 }
@@ -492,8 +497,9 @@ std::uint64_t Machine::answer_hypercall(const cpu::Moment& moment, std::string_v
     DomainMemory domain_memory(memory);
     const xen::HypercallAnswer answer = domain_.answer(call, domain_memory);
     const xen::HypercallRow* const row = xen::find_hypercall(call.number);
-    const std::size_t argument_count =
-        row == nullptr ? call.arguments.size() : call.long_mode_code ? row->arguments_64 : row->arguments_32;
+    const std::size_t argument_count = row == nullptr        ? call.arguments.size()
+                                       : call.long_mode_code ? row->arguments_64
+                                                             : row->arguments_32;
     timeline_.add({moment, disassemble_at(moment),
                    HypercallMade{.number = call.number,
                                  .name = std::string(xen::hypercall_name(call.number)),
@@ -514,24 +520,24 @@ std::uint64_t Machine::answer_hypercall(const cpu::Moment& moment, std::string_v
 void Machine::remark_what_the_engine_hides() {
     if (std::exchange(engine_remarked_, true) || engine_choice_.shows_cpuid) return;
     const cpu::Moment start{.cycles = engine_->cycles(), .mode = engine_->state().mode(), .rip = engine_->state().rip};
-    std::string text = fmt::format("{} answers CPUID itself: which leaves the guest reads is not seen",
-                                   engine_choice_.name);
+    std::string text =
+        fmt::format("{} answers CPUID itself: which leaves the guest reads is not seen", engine_choice_.name);
     const bool hypercalls_exit = kernel_blobs_ && trap_->intercepts_hypercalls();
-    if (trap_ && !hypercalls_exit) text += "; so it does VMCALL and VMMCALL";
+    if (trap_ && !hypercalls_exit) text += "; nor are VMCALL and VMMCALL";
     if (const auto* const kvm = dynamic_cast<const cpu::KvmEngine*>(engine_.get())) {
         for (const std::string& feature : kvm->hidden_features()) text += "; " + feature;
-        if (kernel_blobs_) text += "; it also lays the hypercall page itself, which shows when the guest calls through it";
+        if (kernel_blobs_)
+            text += "; it also lays the hypercall page itself, which shows when the guest calls through it";
     }
     timeline_.add({start, disassemble_at(start), Remark{text}});
 }
 
-// Where KVM lays the page nobody is told. The first call tells: the code that makes it lies in a page that is one of the
-// blob's, byte for byte.
+// Where KVM lays the page nobody is told. The first call tells: the code that makes it lies in a page that is one of
+// the blob's, byte for byte.
 void Machine::notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state) {
     if (!kernel_blobs_ || page_written_) return;
-    const std::uint64_t linear = state.in_64bit_code()
-                                     ? moment.rip
-                                     : (state.segment(cpu::SegmentName::cs).base + moment.rip) & 0xffffffff;
+    const std::uint64_t linear =
+        state.in_64bit_code() ? moment.rip : (state.segment(cpu::SegmentName::cs).base + moment.rip) & 0xffffffff;
     mmu::GuestPhysical page;
     if (!mmu::translate_quietly(memory_, cpu::paging_context(state, model_), {linear}, page)) return;
     page = page.page();
@@ -541,9 +547,16 @@ void Machine::notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::C
     const bool wide = state.in_long_mode(), generated = trap_->intercepts_hypercalls();
     const unsigned pages = generated ? 1 : wide ? config.blob_size_64 : config.blob_size_32;
     const std::uint64_t address = wide ? config.blob_addr_64 : config.blob_addr_32;
+    // KVM generates its pages for the host's vendor, whatever the model's.
+    const auto is_generated = [&](xen::HypercallInstruction instruction) {
+        return std::ranges::equal(laid, xen::generated_page(instruction));
+    };
     for (unsigned index = 0; index < pages; ++index) {
-        // KVM generates its pages for the host's vendor, whatever the model's: a call from any such page will do.
-        if (!generated && (!blob_memory_.read(address + index * mmu::page_size, expected) || laid != expected)) continue;
+        const bool matches =
+            generated
+                ? is_generated(xen::HypercallInstruction::vmcall) || is_generated(xen::HypercallInstruction::vmmcall)
+                : blob_memory_.read(address + index * mmu::page_size, expected) && laid == expected;
+        if (!matches) continue;
         page_written_ = true;
         timeline_.add({moment, disassemble_at(moment),
                        HypercallPageWrite{.msr = config.msr,

@@ -40,8 +40,8 @@ struct XenOptions {
 struct MachineOptions {
     std::uint64_t ram = memory_map::default_ram;  // bytes, a multiple of the page size
     std::string_view engine = "interpreter";
-    const cpu::CpuModel* model = nullptr;   // null: `nehalem`
-    const cpu::Timing* timing = nullptr;    // null: `nehalem`
+    const cpu::CpuModel* model = nullptr;          // null: `nehalem`
+    const cpu::Timing* timing = nullptr;           // null: `nehalem`
     std::optional<XenOptions> xen = XenOptions{};  // empty: no hypervisor to be seen
     // Who lays the hypercall page on the engine `kvm`. Where KVM does, its own behaviour counts and not the profile's.
     cpu::KvmRoute kvm_route = cpu::KvmRoute::automatic;
@@ -60,16 +60,16 @@ struct RunLimits {
 };
 
 enum class RunEnd : std::uint8_t {
-    reached,        // what stop_at asked for has happened
+    reached,  // what stop_at asked for has happened
     max_cycles,
     max_seconds,
-    interrupted,    // progress said so
-    halted,         // HLT, and nothing is left that could wake the CPU
-    shutdown,       // a triple fault
-    guest_exit,     // the debug-exit port, or sched_op(shutdown); `status` holds what the guest said
-    reset,          // the guest asked for a reset, which this machine does not do
-    run_failed,     // as KVM_RUN would: `error_number`
-    host_limit,     // the host cannot go on, for instance because its KVM lacks an instruction
+    interrupted,  // progress said so
+    halted,       // HLT, and nothing is left that could wake the CPU
+    shutdown,     // a triple fault
+    guest_exit,   // the debug-exit port, or sched_op(shutdown); `status` holds what the guest said
+    reset,        // the guest asked for a reset, which this machine does not do
+    run_failed,   // as KVM_RUN would: `error_number`
+    host_limit,   // the host cannot go on, for instance because its KVM lacks an instruction
 };
 
 struct RunResult {
@@ -161,7 +161,7 @@ class Machine final : private cpu::Environment {
     const cpu::KvmRoute kvm_route_;
     std::optional<KernelBlobs> kernel_blobs_;  // with the ioctl route
     cpu::KvmXenTrap kernel_trap_;
-    xen::HvmConfig kernel_config_;             // of which kernel_trap_ was made
+    xen::HvmConfig kernel_config_;  // of which kernel_trap_ was made
     bool engine_remarked_ = false;
     std::unique_ptr<cpu::Engine> engine_;
     std::vector<std::unique_ptr<cpu::Engine>> more_engines_;  // vCPU 1 and up

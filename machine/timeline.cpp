@@ -65,18 +65,12 @@ std::string explain(const CpuidLeafRead& read) {
     std::string raw =
         fmt::format("eax={:08x} ebx={:08x} ecx={:08x} edx={:08x}", value.eax, value.ebx, value.ecx, value.edx);
     switch (offset) {
-        case 0:
-            return fmt::format("{}  \"{}\", highest leaf {:#x}", raw, signature(value), value.eax);
-        case 1:
-            return fmt::format("{}  version {}.{}", raw, value.eax >> 16, value.eax & 0xffff);
-        case 2:
-            return fmt::format("{}  {} hypercall page(s), by MSR {:#x}", raw, value.eax, value.ebx);
-        case 3:
-            return fmt::format("{}  time, sub-leaf {}", raw, read.subleaf);
-        case 4:
-            return fmt::format("{}  HVM features", raw);
-        default:
-            return raw;
+        case 0: return fmt::format("{}  \"{}\", highest leaf {:#x}", raw, signature(value), value.eax);
+        case 1: return fmt::format("{}  version {}.{}", raw, value.eax >> 16, value.eax & 0xffff);
+        case 2: return fmt::format("{}  {} hypercall page(s), by MSR {:#x}", raw, value.eax, value.ebx);
+        case 3: return fmt::format("{}  time, sub-leaf {}", raw, read.subleaf);
+        case 4: return fmt::format("{}  HVM features", raw);
+        default: return raw;
     }
 }
 
@@ -124,41 +118,40 @@ void Timeline::add(Event event) {
 }
 
 std::string_view event_kind(const Event& event) {
-    return std::visit(Overloaded{[](const CpuidLeafRead&) { return "cpuid-leaf"; },
-                                 [](const HypercallPageWrite&) { return "hypercall-page"; },
-                                 [](const HypercallMade&) { return "hypercall"; },
-                                 [](const Remark&) { return "remark"; }},
-                      event.what);
+    return std::visit(
+        Overloaded{[](const CpuidLeafRead&) { return "cpuid-leaf"; },
+                   [](const HypercallPageWrite&) { return "hypercall-page"; },
+                   [](const HypercallMade&) { return "hypercall"; }, [](const Remark&) { return "remark"; }},
+        event.what);
 }
 
 std::string format_event(const Event& event) {
     std::string text = format_heading(event);
-    std::visit(
-        Overloaded{
-            [&](const CpuidLeafRead& read) {
-                append(text, fmt::format("CPUID leaf {:#x}: {}", read.leaf, explain(read)));
-            },
-            [&](const HypercallPageWrite& write) {
-                const cpu::Moment& at = event.moment;
-                append(text, fmt::format("WRMSR {:#x} = {:#018x}: page at {:#x}, index {}", write.msr, write.value,
-                                         write.address, write.index));
-                append(text, fmt::format("{}: {}", write.result, write.reason));
-                append(text, format_cost(write.cost));
-                if (!write.page_start.empty()) format_page(text, write, page_width(at));
-            },
-            [&](const HypercallMade& call) {
-                std::string arguments;
-                for (const std::string& argument : call.argument_texts)
-                    arguments += (arguments.empty() ? "" : ", ") + argument;
-                append(text, fmt::format("hypercall {} {}({}) = {}{} through {}", call.number,
-                                         call.name.empty() ? "(no such number)" : call.name, arguments,
-                                         call.result_text, call.answered ? "" : ", refused", call.through));
-                if (!call.refusal.empty()) append(text, call.refusal);
-                append(text, format_cost(call.cost));
-            },
-            [&](const Remark& remark) { append(text, remark.text); },
-        },
-        event.what);
+    std::visit(Overloaded{
+                   [&](const CpuidLeafRead& read) {
+                       append(text, fmt::format("CPUID leaf {:#x}: {}", read.leaf, explain(read)));
+                   },
+                   [&](const HypercallPageWrite& write) {
+                       const cpu::Moment& at = event.moment;
+                       append(text, fmt::format("WRMSR {:#x} = {:#018x}: page at {:#x}, index {}", write.msr,
+                                                write.value, write.address, write.index));
+                       append(text, fmt::format("{}: {}", write.result, write.reason));
+                       append(text, format_cost(write.cost));
+                       if (!write.page_start.empty()) format_page(text, write, page_width(at));
+                   },
+                   [&](const HypercallMade& call) {
+                       std::string arguments;
+                       for (const std::string& argument : call.argument_texts)
+                           arguments += (arguments.empty() ? "" : ", ") + argument;
+                       append(text, fmt::format("hypercall {} {}({}) = {}{} through {}", call.number,
+                                                call.name.empty() ? "(no such number)" : call.name, arguments,
+                                                call.result_text, call.answered ? "" : ", refused", call.through));
+                       if (!call.refusal.empty()) append(text, call.refusal);
+                       append(text, format_cost(call.cost));
+                   },
+                   [&](const Remark& remark) { append(text, remark.text); },
+               },
+               event.what);
     return text;
 }
 
@@ -194,7 +187,9 @@ std::string diagnose(const Timeline& timeline) {
     std::uint64_t leaves = 0, copied = 0, calls = 0;
     std::map<std::string, std::uint64_t> refused_writes, refused_calls;
     for (const Event& event : timeline.events()) {
-        std::visit(Overloaded{[&](const CpuidLeafRead& read) { if (read.value != cpu::CpuidLeaf{}) ++leaves; },
+        std::visit(Overloaded{[&](const CpuidLeafRead& read) {
+                                  if (read.value != cpu::CpuidLeaf{}) ++leaves;
+                              },
                               [&](const HypercallPageWrite& write) {
                                   if (write.result == "copied") {
                                       ++copied;
@@ -204,7 +199,8 @@ std::string diagnose(const Timeline& timeline) {
                               },
                               [&](const HypercallMade& call) {
                                   ++calls;
-                                  if (!call.answered) ++refused_calls[call.name.empty() ? std::to_string(call.number) : call.name];
+                                  if (!call.answered)
+                                      ++refused_calls[call.name.empty() ? std::to_string(call.number) : call.name];
                               },
                               [](const Remark&) {}},
                    event.what);
@@ -214,10 +210,12 @@ std::string diagnose(const Timeline& timeline) {
     if (leaves == 0 && copied == 0 && calls == 0) say("The guest has not looked for Xen's CPUID leaves.");
     if (leaves != 0 && copied == 0 && refused_writes.empty() && calls == 0)
         say("The guest has read Xen's CPUID leaves, but neither written the hypercall MSR nor made a hypercall.");
-    for (const auto& [why, count] : refused_writes) say(fmt::format("{} write(s) of the hypercall MSR failed: {}", count, why));
+    for (const auto& [why, count] : refused_writes)
+        say(fmt::format("{} write(s) of the hypercall MSR failed: {}", count, why));
     if (copied != 0) say(fmt::format("The hypercall page was copied {} time(s).", copied));
     if (copied != 0 && calls == 0) say("The guest has not called through it yet.");
-    if (copied == 0 && calls != 0) say("The guest made hypercalls without a hypercall page, by the instruction itself.");
+    if (copied == 0 && calls != 0)
+        say("The guest made hypercalls without a hypercall page, by the instruction itself.");
     if (calls != 0) say(fmt::format("{} hypercall(s) were made.", calls));
     for (const auto& [name, count] : refused_calls) say(fmt::format("{} time(s) refused: {}", count, name));
     return text;
@@ -227,10 +225,14 @@ std::string timeline_json(const Timeline& timeline, const Totals& totals) {
     Json events = Json::array();
     for (const Event& event : timeline.events()) {
         const cpu::Moment& at = event.moment;
-        Json entry = {{"kind", event_kind(event)},     {"cycles", at.cycles},
-                      {"instructions", at.instructions}, {"vcpu", at.vcpu},
-                      {"mode", cpu::mode_name(at.mode)}, {"cs", hex(at.cs)},
-                      {"rip", hex(at.rip)},              {"instruction", event.instruction}};
+        Json entry = {{"kind", event_kind(event)},
+                      {"cycles", at.cycles},
+                      {"instructions", at.instructions},
+                      {"vcpu", at.vcpu},
+                      {"mode", cpu::mode_name(at.mode)},
+                      {"cs", hex(at.cs)},
+                      {"rip", hex(at.rip)},
+                      {"instruction", event.instruction}};
         std::visit(Overloaded{
                        [&](const CpuidLeafRead& read) {
                            entry["leaf"] = hex(read.leaf);
@@ -256,7 +258,8 @@ std::string timeline_json(const Timeline& timeline, const Totals& totals) {
                            entry["number"] = call.number;
                            entry["name"] = call.name;
                            entry["arguments"] = Json::array();
-                           for (const std::uint64_t argument : call.arguments) entry["arguments"].push_back(hex(argument));
+                           for (const std::uint64_t argument : call.arguments)
+                               entry["arguments"].push_back(hex(argument));
                            entry["result"] = call.result;
                            entry["answered"] = call.answered;
                            entry["through"] = call.through;

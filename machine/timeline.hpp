@@ -37,14 +37,14 @@ struct HypercallPageWrite {
 
 struct HypercallMade {
     std::uint64_t number = 0;
-    std::string name;                          // empty if Xen has no such number
-    std::vector<std::uint64_t> arguments;      // as the calling convention has them
+    std::string name;                      // empty if Xen has no such number
+    std::vector<std::uint64_t> arguments;  // as the calling convention has them
     std::vector<std::string> argument_texts;
     std::int64_t result = 0;
     std::string result_text;
-    bool answered = false;                     // false: refused
-    std::string through;                       // "vmcall", "vmmcall" or "doorbell"
-    std::string refusal;                       // why, in words, if it was refused
+    bool answered = false;  // false: refused
+    std::string through;    // "vmcall", "vmmcall" or "doorbell"
+    std::string refusal;    // why, in words, if it was refused
     cpu::TrapCost cost;
 };
 
@@ -112,8 +112,8 @@ class TimelineText {
 
 // {"events": [...], "totals": {...}}, as docs/timeline.md describes it. Addresses are hexadecimal strings.
 std::string timeline_json(const Timeline& timeline, const Totals& totals);
-// Writes text so that the file is either whole or as it was: to a new file beside it, then renamed. A device or a pipe is
-// written straight. std::runtime_error names the file and the reason.
+// Writes text so that the file is either whole or as it was: to a new file beside it, then renamed. A device or a pipe
+// is written straight. std::runtime_error names the file and the reason.
 void write_atomically(const std::filesystem::path& file, std::string_view text);
 
 }  // namespace xenolith::machine

@@ -37,8 +37,7 @@ class Mapping {
         void* const address =
             ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (address == MAP_FAILED)
-            throw std::system_error(errno, std::generic_category(),
-                                    "cannot reserve host memory for the guest");
+            throw std::system_error(errno, std::generic_category(), "cannot reserve host memory for the guest");
         bytes_ = static_cast<std::byte*>(address);
     }
     Mapping(Mapping&& other) noexcept
@@ -90,10 +89,9 @@ struct GuestMemory::Implementation {
         std::uint64_t start = 0;
         std::uint64_t size = 0;
         std::byte* host = nullptr;
-        std::uint8_t* flags = nullptr;    // per page
-        std::uint64_t* chunks = nullptr;  // per page, meaningful where the code flag is set
-        std::uint8_t* dirty_groups =
-            nullptr;  // per pages_per_group pages, not 0 if a page of the group is dirty
+        std::uint8_t* flags = nullptr;         // per page
+        std::uint64_t* chunks = nullptr;       // per page, meaningful where the code flag is set
+        std::uint8_t* dirty_groups = nullptr;  // per pages_per_group pages, not 0 if a page of the group is dirty
         RegionKind kind = RegionKind::ram;
         Mapping host_mapping, flags_mapping, chunks_mapping, groups_mapping;
 
@@ -122,9 +120,9 @@ struct GuestMemory::Implementation {
     std::size_t index_of(GuestPhysical address) const {
         const std::size_t hint = last_found.load(std::memory_order_relaxed);
         if (hint < backings.size() && backings[hint].contains(address)) return hint;
-        const auto next = std::upper_bound(
-            backings.begin(), backings.end(), address.value,
-            [](std::uint64_t value, const Backing& backing) { return value < backing.start; });
+        const auto next =
+            std::upper_bound(backings.begin(), backings.end(), address.value,
+                             [](std::uint64_t value, const Backing& backing) { return value < backing.start; });
         if (next == backings.begin()) return not_found;
         const auto found = static_cast<std::size_t>(next - backings.begin()) - 1;
         if (!backings[found].contains(address)) return not_found;
@@ -142,16 +140,14 @@ struct GuestMemory::Implementation {
         return backing != nullptr && backing->host != nullptr ? backing : nullptr;
     }
 
-    void check_new_region(GuestPhysical start, std::uint64_t size, std::string_view name,
-                          RegionKind kind) const {
+    void check_new_region(GuestPhysical start, std::uint64_t size, std::string_view name, RegionKind kind) const {
         const auto refuse = [](const std::string& message) { throw std::invalid_argument(message); };
         if (size == 0) refuse("region " + describe(name, start.value, size) + " has no bytes");
         if (start.value > maximum_address || size > maximum_address - start.value)
             refuse("region " + describe(name, start.value, size) + " goes beyond the highest address, " +
                    hexadecimal(maximum_address - 1));
         if (start.page_offset() != 0 || size % page_size != 0)
-            refuse("region " + describe(name, start.value, size) +
-                   " is not aligned to pages of 0x1000 bytes");
+            refuse("region " + describe(name, start.value, size) + " is not aligned to pages of 0x1000 bytes");
         for (const Backing& other : backings) {
             if (start.value >= other.start + other.size || other.start >= start.value + size) continue;
             const auto index = static_cast<std::size_t>(&other - backings.data());
@@ -160,8 +156,7 @@ struct GuestMemory::Implementation {
         }
         if (kind == RegionKind::ram && size > maximum_ram - ram_bytes)
             refuse("region " + describe(name, start.value, size) + " brings the RAM to " +
-                   hexadecimal(ram_bytes + size) + " bytes, more than the maximum of " +
-                   hexadecimal(maximum_ram));
+                   hexadecimal(ram_bytes + size) + " bytes, more than the maximum of " + hexadecimal(maximum_ram));
     }
 
     Region& add(GuestPhysical start, std::uint64_t size, std::string_view name, RegionKind kind) {
@@ -215,13 +210,12 @@ struct GuestMemory::Implementation {
     // what they read back is what the guest will run.
     void store(GuestPhysical address, std::span<const std::byte> from) const {
         bool holds_code = false;
-        for_each_page(
-            address, from.size(),
-            [&](const Backing& backing, GuestPhysical at, std::uint64_t offset, std::uint64_t size) {
-                backing.mark_dirty(backing.page_of(at));
-                std::memmove(backing.at(at), from.data() + offset, size);
-                holds_code = holds_code || (backing.flags_of(at) & code_flag) != 0;
-            });
+        for_each_page(address, from.size(),
+                      [&](const Backing& backing, GuestPhysical at, std::uint64_t offset, std::uint64_t size) {
+                          backing.mark_dirty(backing.page_of(at));
+                          std::memmove(backing.at(at), from.data() + offset, size);
+                          holds_code = holds_code || (backing.flags_of(at) & code_flag) != 0;
+                      });
         if (!holds_code) return;
         for_each_page(address, from.size(),
                       [this](const Backing& backing, GuestPhysical at, std::uint64_t, std::uint64_t size) {
@@ -255,8 +249,7 @@ const Region& GuestMemory::add_ram(GuestPhysical start, std::uint64_t size, std:
     return implementation_->add(start, size, name, RegionKind::ram);
 }
 
-const Region& GuestMemory::add_rom(GuestPhysical start, std::span<const std::byte> bytes,
-                                   std::string_view name) {
+const Region& GuestMemory::add_rom(GuestPhysical start, std::span<const std::byte> bytes, std::string_view name) {
     const std::uint64_t size = (bytes.size() + page_mask) & ~page_mask;
     const Region& region = implementation_->add(start, size, name, RegionKind::rom);
     std::memcpy(region.host, bytes.data(), bytes.size());
@@ -289,8 +282,7 @@ std::byte* GuestMemory::writable(GuestPhysical address) {
 }
 
 bool GuestMemory::read(GuestPhysical address, std::span<std::byte> to) const {
-    if (!implementation_->covered(address, to.size(),
-                                  [](RegionKind kind) { return kind != RegionKind::device; }))
+    if (!implementation_->covered(address, to.size(), [](RegionKind kind) { return kind != RegionKind::device; }))
         return false;
     std::uint64_t done = 0;
     while (done < to.size()) {
@@ -310,8 +302,7 @@ bool GuestMemory::write(GuestPhysical address, std::span<const std::byte> from) 
 }
 
 bool GuestMemory::place(GuestPhysical address, std::span<const std::byte> from) {
-    if (!implementation_->covered(address, from.size(),
-                                  [](RegionKind kind) { return kind != RegionKind::device; }))
+    if (!implementation_->covered(address, from.size(), [](RegionKind kind) { return kind != RegionKind::device; }))
         return false;
     implementation_->store(address, from);
     return true;
@@ -330,8 +321,7 @@ std::vector<std::uint64_t> GuestMemory::take_dirty_pages() {
             if (backing.dirty_groups[first / pages_per_group] == 0) continue;
             const std::uint64_t end = std::min(pages, first + pages_per_group);
             for (std::uint64_t page = first; page < end; ++page) {
-                if ((backing.flags[page] & dirty_flag) != 0)
-                    dirty.push_back(backing.start / page_size + page);
+                if ((backing.flags[page] & dirty_flag) != 0) dirty.push_back(backing.start / page_size + page);
             }
         }
     }
@@ -356,8 +346,7 @@ void GuestMemory::mark_code(GuestPhysical start, std::uint64_t size) {
             flags = static_cast<std::uint8_t>(flags | code_flag);
             if (!first_chunk) return;
             const auto& listeners = implementation_->listeners;
-            for (std::size_t index = 0; index < listeners.size(); ++index)
-                listeners[index]->code_page_added(at.page());
+            for (std::size_t index = 0; index < listeners.size(); ++index) listeners[index]->code_page_added(at.page());
         });
 }
 
@@ -392,8 +381,7 @@ std::uint64_t GuestMemory::code_chunks(GuestPhysical page) const {
 
 void GuestMemory::add_listener(CodeListener* listener) {
     auto& listeners = implementation_->listeners;
-    if (listener == nullptr || std::find(listeners.begin(), listeners.end(), listener) != listeners.end())
-        return;
+    if (listener == nullptr || std::find(listeners.begin(), listeners.end(), listener) != listeners.end()) return;
     listeners.push_back(listener);
 }
 

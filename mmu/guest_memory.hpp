@@ -83,9 +83,9 @@ class GuestMemory {
     std::vector<std::uint64_t> take_dirty_pages();
 
     // Code tracking, in chunks of 64 bytes: bit n of a page's mask covers its bytes [64n, 64n + 64).
-    void mark_code(GuestPhysical start, std::uint64_t size);   // tells code_page_added for a page's first chunk
-    void clear_code(GuestPhysical page);                        // no chunk of the page holds code any more
-    void remark_code(GuestPhysical page);                       // clear_code, then every listener marks what it holds
+    void mark_code(GuestPhysical start, std::uint64_t size);  // tells code_page_added for a page's first chunk
+    void clear_code(GuestPhysical page);                      // no chunk of the page holds code any more
+    void remark_code(GuestPhysical page);                     // clear_code, then every listener marks what it holds
     bool is_code_page(GuestPhysical address) const;
     std::uint64_t code_chunks(GuestPhysical page) const;
     void add_listener(CodeListener* listener);

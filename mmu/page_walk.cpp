@@ -98,8 +98,7 @@ struct Chain {
 unsigned physical_bits(unsigned asked) { return std::clamp(asked, 32u, 52u); }
 
 // 32-bit paging, with 4 MiB pages and PSE-36 (4.3, table 4-4).
-Ending follow_two_levels(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear,
-                         Chain& chain) {
+Ending follow_two_levels(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear, Chain& chain) {
     chain.entry_size = 4;
     const std::uint64_t directory = context.cr3 & bits(12, 31);
     const std::uint64_t pde = chain.read(memory, {directory + (linear >> 22) * 4});
@@ -108,8 +107,7 @@ Ending follow_two_levels(const GuestMemory& memory, const PagingContext& context
     if ((pde & entry_page_size) != 0 && (context.cr4 & cr4_pse) != 0) {
         // Bits 13 and up hold physical address bits 32 and up, as many as there are, eight at most. The rest
         // up to and including bit 21 are reserved. Bit 12 is the PAT bit.
-        const unsigned width =
-            context.pse36 ? std::min(40u, physical_bits(context.physical_address_bits)) : 32u;
+        const unsigned width = context.pse36 ? std::min(40u, physical_bits(context.physical_address_bits)) : 32u;
         if ((pde & bits(width - 19, 21)) != 0) return Ending::reserved_bit;
         return chain.map((pde & bits(22, 31)) | (pde & bits(13, 20)) << 19, 22, linear);
     }
@@ -140,8 +138,7 @@ Ending follow_wide(const GuestMemory& memory, std::uint64_t table, unsigned shif
 }
 
 // PAE paging (4.4).
-Ending follow_pae(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear,
-                  Chain& chain) {
+Ending follow_pae(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear, Chain& chain) {
     const unsigned width = physical_bits(context.physical_address_bits);
     const std::uint64_t pdpte = context.pdpte[(linear >> 30) & 3];
     if ((pdpte & entry_present) == 0) return Ending::not_present;
@@ -151,12 +148,10 @@ Ending follow_pae(const GuestMemory& memory, const PagingContext& context, std::
 
 // 4-level paging (4.5). CR3's low twelve bits are cache controls or, with CR4.PCIDE, the PCID: no part of the
 // address.
-Ending follow_four_levels(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear,
-                          Chain& chain) {
+Ending follow_four_levels(const GuestMemory& memory, const PagingContext& context, std::uint64_t linear, Chain& chain) {
     const unsigned width = physical_bits(context.physical_address_bits);
     const std::uint64_t reserved = bits(width, 51) | ((context.efer & efer_nxe) == 0 ? entry_no_execute : 0);
-    return follow_wide(memory, context.cr3 & bits(12, width - 1), 39, reserved, context.gigabyte_pages,
-                       linear, chain);
+    return follow_wide(memory, context.cr3 & bits(12, width - 1), 39, reserved, context.gigabyte_pages, linear, chain);
 }
 
 bool in_ia32e_mode(const PagingContext& context) {
@@ -184,12 +179,9 @@ struct Rights {
 
     bool allow(Access access) const {
         switch (access) {
-            case Access::read:
-                return read;
-            case Access::write:
-                return write;
-            case Access::execute:
-                return execute;
+            case Access::read: return read;
+            case Access::write: return write;
+            case Access::execute: return execute;
         }
         return false;
     }
@@ -204,16 +196,14 @@ Rights rights_of(const Chain& chain, const PagingContext& context, Privilege pri
 
     if (privilege == Privilege::user) return {user_page, user_page && writable, user_page && executable};
 
-    const bool smap_refuses =
-        user_page && (context.cr4 & cr4_smap) != 0 && privilege != Privilege::supervisor_ac;
+    const bool smap_refuses = user_page && (context.cr4 & cr4_smap) != 0 && privilege != Privilege::supervisor_ac;
     const bool smep_refuses = user_page && (context.cr4 & cr4_smep) != 0;
     const bool write_protected = (context.cr0 & cr0_wp) != 0 && !writable;
     return {!smap_refuses, !smap_refuses && !write_protected, !smep_refuses && executable};
 }
 
 // 4.7.
-PageFaultInformation page_fault(const PagingContext& context, Access access, Privilege privilege,
-                                std::uint32_t cause) {
+PageFaultInformation page_fault(const PagingContext& context, Access access, Privilege privilege, std::uint32_t cause) {
     const bool fetches_are_told =
         (context.cr4 & cr4_smep) != 0 || ((context.cr4 & cr4_pae) != 0 && (context.efer & efer_nxe) != 0);
     std::uint32_t code = cause;
@@ -241,19 +231,16 @@ void set_accessed_and_dirty(GuestMemory& memory, const Chain& chain, Access acce
 }  // namespace
 
 std::variant<Translation, PageFaultInformation> walk(GuestMemory& memory, const PagingContext& context,
-                                                     GuestLinear address, Access access,
-                                                     Privilege privilege) {
+                                                     GuestLinear address, Access access, Privilege privilege) {
     const std::uint64_t linear = usable_linear(context, address);
     if ((context.cr0 & cr0_pg) == 0) return Translation{{linear}, page_size, 0, true, true, false};
 
     Chain chain;
     switch (follow(memory, context, linear, chain)) {
-        case Ending::not_present:
-            return page_fault(context, access, privilege, 0);
+        case Ending::not_present: return page_fault(context, access, privilege, 0);
         case Ending::reserved_bit:
             return page_fault(context, access, privilege, page_fault_bit::present | page_fault_bit::reserved);
-        case Ending::mapped:
-            break;
+        case Ending::mapped: break;
     }
 
     const Rights rights = rights_of(chain, context, privilege);

@@ -18,10 +18,10 @@ struct PagingContext {
     std::uint64_t cr3 = 0;
     std::uint64_t cr4 = 0;
     std::uint64_t efer = 0;
-    std::array<std::uint64_t, 4> pdpte{};    // the PDPTE registers, as MOV CR3 loaded them (PAE paging only)
-    std::uint8_t physical_address_bits = 46; // MAXPHYADDR
-    bool gigabyte_pages = true;              // CPUID 80000001H:EDX[26]
-    bool pse36 = true;                       // CPUID 1:EDX[17]
+    std::array<std::uint64_t, 4> pdpte{};     // the PDPTE registers, as MOV CR3 loaded them (PAE paging only)
+    std::uint8_t physical_address_bits = 46;  // MAXPHYADDR
+    bool gigabyte_pages = true;               // CPUID 80000001H:EDX[26]
+    bool pse36 = true;                        // CPUID 1:EDX[17]
 };
 
 // Who accesses: user code (CPL 3), supervisor code, or the CPU itself on a system structure (an implicit supervisor
@@ -38,12 +38,12 @@ inline constexpr std::uint32_t instruction = 1u << 4;
 }  // namespace page_fault_bit
 
 struct Translation {
-    GuestPhysical physical;       // of the byte asked for
-    std::uint64_t mapping_size;   // bytes the leaf entry maps: 4 KiB, 2 MiB, 4 MiB or 1 GiB
-    std::uint8_t entries_read;    // paging-structure entries read from memory: the walk's cost
-    bool write_allowed;           // a write by the same privilege needs no further walk (rights and D bit are there)
+    GuestPhysical physical;      // of the byte asked for
+    std::uint64_t mapping_size;  // bytes the leaf entry maps: 4 KiB, 2 MiB, 4 MiB or 1 GiB
+    std::uint8_t entries_read;   // paging-structure entries read from memory: the walk's cost
+    bool write_allowed;          // a write by the same privilege needs no further walk (rights and D bit are there)
     bool execute_allowed;
-    bool global;                  // survives a CR3 load while CR4.PGE = 1
+    bool global;  // survives a CR3 load while CR4.PGE = 1
 };
 
 struct PageFaultInformation {

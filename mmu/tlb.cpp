@@ -100,8 +100,12 @@ void Tlb::forget_writable(GuestPhysical page) {
     });
 }
 
-void Tlb::forget_all_writable() { for_each_used([](TlbEntry& entry) { entry.close_writing(); }); }
+void Tlb::forget_all_writable() {
+    for_each_used([](TlbEntry& entry) { entry.close_writing(); });
+}
 
-void Tlb::forget_all_fast_paths() { for_each_used([](TlbEntry& entry) { entry.close(); }); }
+void Tlb::forget_all_fast_paths() {
+    for_each_used([](TlbEntry& entry) { entry.close(); });
+}
 
 }  // namespace xenolith::mmu

@@ -78,16 +78,14 @@ void save_blob(const std::filesystem::path& file, std::span<const std::byte> byt
     stream.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     stream.close();
     if (!stream)
-        throw BlobError(file.string() + ": expected to write " + std::to_string(bytes.size()) +
-                        " bytes: " + cause());
+        throw BlobError(file.string() + ": expected to write " + std::to_string(bytes.size()) + " bytes: " + cause());
 }
 
 std::vector<BlobSlot> describe_blob(std::span<const std::byte> blob, unsigned width,
                                     const InstructionFormatter& formatter, std::uint64_t rip) {
     std::vector<BlobSlot> slots;
     for (std::size_t offset = 0; offset < blob.size(); offset += slot_size) {
-        const std::span<const std::byte> bytes =
-            blob.subspan(offset, std::min(slot_size, blob.size() - offset));
+        const std::span<const std::byte> bytes = blob.subspan(offset, std::min(slot_size, blob.size() - offset));
         // Trailing fill is not code; fill in front of other bytes is.
         const auto last = std::find_if(bytes.rbegin(), bytes.rend(), [](std::byte b) { return b != fill; });
         const auto used = static_cast<std::size_t>(bytes.rend() - last);
@@ -100,8 +98,7 @@ std::vector<BlobSlot> describe_blob(std::span<const std::byte> blob, unsigned wi
             const std::span<const std::byte> rest = bytes.subspan(at);
             FormattedInstruction instruction = formatter(rest, width, rip + offset + at);
             if (instruction.length == 0 || instruction.length > rest.size()) instruction = {"(bad)", 1};
-            slot.instructions.push_back(
-                {offset + at, rest.first(instruction.length), std::move(instruction.text)});
+            slot.instructions.push_back({offset + at, rest.first(instruction.length), std::move(instruction.text)});
             at += instruction.length;
         }
         slots.push_back(std::move(slot));

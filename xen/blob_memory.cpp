@@ -25,8 +25,7 @@ bool wraps(std::uint64_t address, std::uint64_t size) { return size != 0 && addr
 void HostBlobMemory::map(std::uint64_t address, std::span<const std::byte> bytes) {
     if (address == 0) throw std::invalid_argument("blob memory: address 0 cannot be mapped");
     if ((address & mmu::page_mask) != 0) {
-        throw std::invalid_argument("blob memory: address " + std::to_string(address) +
-                                    " is not a multiple of 4096");
+        throw std::invalid_argument("blob memory: address " + std::to_string(address) + " is not a multiple of 4096");
     }
     if (wraps(address, bytes.size())) {
         throw std::invalid_argument("blob memory: the blob does not fit below the end of memory");

@@ -24,14 +24,11 @@ CpuidResult time_leaf(const CpuidSource& source, std::uint32_t subleaf) {
         }
         case 1: {
             const TimeScale scale = time_scale(source.tsc_khz);
-            return {static_cast<std::uint32_t>(source.tsc_offset),
-                    static_cast<std::uint32_t>(source.tsc_offset >> 32), scale.multiplier,
-                    static_cast<std::uint32_t>(static_cast<std::int32_t>(scale.shift))};
+            return {static_cast<std::uint32_t>(source.tsc_offset), static_cast<std::uint32_t>(source.tsc_offset >> 32),
+                    scale.multiplier, static_cast<std::uint32_t>(static_cast<std::int32_t>(scale.shift))};
         }
-        case 2:
-            return {source.tsc_khz, 0, 0, 0};  // the host's TSC: here the same clock
-        default:
-            return {};
+        case 2: return {source.tsc_khz, 0, 0, 0};  // the host's TSC: here the same clock
+        default: return {};
     }
 }
 
@@ -48,20 +45,15 @@ CpuidResult hvm_leaf(const CpuidSource& source, std::uint32_t subleaf) {
 std::optional<CpuidResult> xen_leaf(const CpuidSource& source, std::uint32_t leaf, std::uint32_t subleaf) {
     if (!source.present || leaf < source.base || leaf - source.base >= leaf_count) return std::nullopt;
     switch (leaf - source.base) {
-        case 0:
-            return CpuidResult{source.base + leaf_count - 1, signature_ebx, signature_ecx, signature_edx};
+        case 0: return CpuidResult{source.base + leaf_count - 1, signature_ebx, signature_ecx, signature_edx};
         case 1: {
             const auto major = static_cast<std::uint32_t>(source.major_version);
             return CpuidResult{major << 16 | source.minor_version, 0, 0, 0};
         }
-        case 2:
-            return CpuidResult{source.hypercall_pages, source.msr, 0, 0};  // no features for HVM domains
-        case 3:
-            return time_leaf(source, subleaf);
-        case 4:
-            return hvm_leaf(source, subleaf);
-        default:
-            return CpuidResult{};  // +5: the machine address width, told to PV domains only
+        case 2: return CpuidResult{source.hypercall_pages, source.msr, 0, 0};  // no features for HVM domains
+        case 3: return time_leaf(source, subleaf);
+        case 4: return hvm_leaf(source, subleaf);
+        default: return CpuidResult{};  // +5: the machine address width, told to PV domains only
     }
 }
 

@@ -44,8 +44,7 @@ std::int64_t give(GuestLinearMemory& memory, std::uint64_t pointer, std::span<co
     return memory.write(mmu::GuestLinear{pointer}, bytes) ? 0 : -error_number::efault;
 }
 
-std::int64_t give_text(GuestLinearMemory& memory, std::uint64_t pointer, std::size_t size,
-                       std::string_view text) {
+std::int64_t give_text(GuestLinearMemory& memory, std::uint64_t pointer, std::size_t size, std::string_view text) {
     std::vector<std::byte> field(size);
     put_text(field, text);
     return give(memory, pointer, field);
@@ -86,10 +85,8 @@ HypercallAnswer Domain::answer(const Hypercall& call, GuestLinearMemory& memory)
 std::int64_t Domain::xen_version(const Hypercall& call, GuestLinearMemory& memory) {
     const std::uint64_t pointer = call.arguments[1];
     switch (as_int(call.arguments[0])) {
-        case version:
-            return std::int64_t{identity_.major_version} << 16 | identity_.minor_version;
-        case extra_version:
-            return give_text(memory, pointer, 16, identity_.extra_version);
+        case version: return std::int64_t{identity_.major_version} << 16 | identity_.minor_version;
+        case extra_version: return give_text(memory, pointer, 16, identity_.extra_version);
         case compile_info: {
             std::array<std::byte, 64 + 16 + 32 + 32> information;
             const std::span<std::byte> all(information);
@@ -99,10 +96,8 @@ std::int64_t Domain::xen_version(const Hypercall& call, GuestLinearMemory& memor
             put_text(all.subspan(112, 32), identity_.compile_date);
             return give(memory, pointer, information);
         }
-        case capabilities:
-            return give_text(memory, pointer, 1024, identity_.capabilities);
-        case changeset:
-            return give_text(memory, pointer, 64, identity_.changeset);
+        case capabilities: return give_text(memory, pointer, 1024, identity_.capabilities);
+        case changeset: return give_text(memory, pointer, 64, identity_.changeset);
         case platform_parameters: {
             // An unsigned long of the caller's: where Xen's own address range begins. 32-bit HVM callers get
             // 0.
@@ -124,16 +119,11 @@ std::int64_t Domain::xen_version(const Hypercall& call, GuestLinearMemory& memor
             std::memcpy(bytes.data(), &information, sizeof information);
             return give(memory, pointer, bytes);
         }
-        case page_size:
-            return pointer == 0 ? static_cast<std::int64_t>(mmu::page_size) : -error_number::einval;
-        case guest_handle:
-            return give(memory, pointer, identity_.handle);
-        case command_line:
-            return give_text(memory, pointer, 1024, identity_.command_line);
-        case build_id:
-            return -error_number::eperm;  // for privileged domains
-        default:
-            return -error_number::enosys;
+        case page_size: return pointer == 0 ? static_cast<std::int64_t>(mmu::page_size) : -error_number::einval;
+        case guest_handle: return give(memory, pointer, identity_.handle);
+        case command_line: return give_text(memory, pointer, 1024, identity_.command_line);
+        case build_id: return -error_number::eperm;  // for privileged domains
+        default: return -error_number::enosys;
     }
 }
 
@@ -158,13 +148,12 @@ std::int64_t Domain::sched_op(const Hypercall& call, GuestLinearMemory& memory) 
             std::array<std::byte, 4> reason;
             if (!memory.read(mmu::GuestLinear{call.arguments[1]}, reason)) return -error_number::efault;
             // Xen keeps the low byte of the 32-bit reason.
-            const auto code = std::min(std::to_integer<std::uint8_t>(reason[0]),
-                                       static_cast<std::uint8_t>(ShutdownReason::unknown));
+            const auto code =
+                std::min(std::to_integer<std::uint8_t>(reason[0]), static_cast<std::uint8_t>(ShutdownReason::unknown));
             if (callbacks_.shutdown) callbacks_.shutdown(call.vcpu, static_cast<ShutdownReason>(code));
             return 0;
         }
-        default:
-            return -error_number::enosys;
+        default: return -error_number::enosys;
     }
 }
 

@@ -36,8 +36,6 @@ Hypercall decode_hypercall(unsigned vcpu, const HypercallExit& exit);
 // What re-entry after this exit does. If the vCPU still stands at the instruction (its linear RIP, code
 // segment base included, is what it was at the exit), RAX becomes the result and RIP steps over the
 // instruction. If it was moved meanwhile, KVM leaves both alone: the answer is dropped.
-constexpr bool hypercall_completes(mmu::GuestLinear instruction, mmu::GuestLinear now) {
-    return instruction == now;
-}
+constexpr bool hypercall_completes(mmu::GuestLinear instruction, mmu::GuestLinear now) { return instruction == now; }
 
 }  // namespace xenolith::xen

@@ -44,15 +44,9 @@ HypercallPage built_in_page(StubKind kind, unsigned page_index) {
             continue;
         }
         switch (kind) {
-            case StubKind::vmcall:
-                put_call(page, slot, number, HypercallInstruction::vmcall);
-                break;
-            case StubKind::vmmcall:
-                put_call(page, slot, number, HypercallInstruction::vmmcall);
-                break;
-            case StubKind::doorbell:
-                put_doorbell(page, slot, number);
-                break;
+            case StubKind::vmcall: put_call(page, slot, number, HypercallInstruction::vmcall); break;
+            case StubKind::vmmcall: put_call(page, slot, number, HypercallInstruction::vmmcall); break;
+            case StubKind::doorbell: put_doorbell(page, slot, number); break;
         }
     }
     return page;

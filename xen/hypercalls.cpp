@@ -81,9 +81,8 @@ constexpr Subcommand vcpu_commands[] = {
 };
 
 constexpr Subcommand sched_commands[] = {
-    {0, "SCHEDOP_yield"},    {1, "SCHEDOP_block"},           {2, "SCHEDOP_shutdown"},
-    {3, "SCHEDOP_poll"},     {4, "SCHEDOP_remote_shutdown"}, {5, "SCHEDOP_shutdown_code"},
-    {6, "SCHEDOP_watchdog"}, {7, "SCHEDOP_pin_override"},
+    {0, "SCHEDOP_yield"},           {1, "SCHEDOP_block"},         {2, "SCHEDOP_shutdown"}, {3, "SCHEDOP_poll"},
+    {4, "SCHEDOP_remote_shutdown"}, {5, "SCHEDOP_shutdown_code"}, {6, "SCHEDOP_watchdog"}, {7, "SCHEDOP_pin_override"},
 };
 
 constexpr Subcommand event_channel_commands[] = {

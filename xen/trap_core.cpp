@@ -27,22 +27,17 @@ std::string hex(std::uint64_t value) {
 }
 
 bool any_blob_field(const HvmConfig& config) {
-    return config.blob_addr_32 != 0 || config.blob_addr_64 != 0 || config.blob_size_32 != 0 ||
-           config.blob_size_64 != 0;
+    return config.blob_addr_32 != 0 || config.blob_addr_64 != 0 || config.blob_size_32 != 0 || config.blob_size_64 != 0;
 }
 
 }  // namespace
 
 std::string_view WriteOutcome::result_name() const {
     switch (result) {
-        case WriteResult::not_ours:
-            return "not ours";
-        case WriteResult::copied:
-            return "copied";
-        case WriteResult::general_protection:
-            return "#GP";
-        case WriteResult::run_failed:
-            return error_name(error);
+        case WriteResult::not_ours: return "not ours";
+        case WriteResult::copied: return "copied";
+        case WriteResult::general_protection: return "#GP";
+        case WriteResult::run_failed: return error_name(error);
     }
     return {};
 }
@@ -53,10 +48,8 @@ TrapCore::TrapCore(const Profile& profile, mmu::GuestMemory& memory, const BlobM
 
 int TrapCore::configure(const HvmConfig& config) {
     const bool intercept = (config.flags & hvm_config_flag::intercept_hcall) != 0;
-    const bool index_outside =
-        config.msr != 0 && (config.msr < minimum_xen_msr || config.msr > maximum_xen_msr);
-    const bool refused = (config.flags & ~profile_.flags_allowed) != 0 ||
-                         (intercept && any_blob_field(config)) ||
+    const bool index_outside = config.msr != 0 && (config.msr < minimum_xen_msr || config.msr > maximum_xen_msr);
+    const bool refused = (config.flags & ~profile_.flags_allowed) != 0 || (intercept && any_blob_field(config)) ||
                          (profile_.index_must_be_synthetic && index_outside);
     if (!refused || profile_.refused_config_is_live) config_ = config;
     return refused ? error_number::einval : 0;
@@ -64,16 +57,14 @@ int TrapCore::configure(const HvmConfig& config) {
 
 bool TrapCore::intercepts_hypercalls() const {
     // The mask matters where a refused configuration is live: that kernel ignores the flag.
-    return config_.msr != 0 &&
-           (config_.flags & profile_.flags_allowed & hvm_config_flag::intercept_hcall) != 0;
+    return config_.msr != 0 && (config_.flags & profile_.flags_allowed & hvm_config_flag::intercept_hcall) != 0;
 }
 
 bool TrapCore::watches(std::uint32_t index, bool cpu_implements) const {
     return config_.msr != 0 && index == config_.msr && (profile_.before_cpu_msrs || !cpu_implements);
 }
 
-WriteOutcome TrapCore::fail(WriteOutcome outcome, WriteResult result, int error,
-                            const std::string& why) const {
+WriteOutcome TrapCore::fail(WriteOutcome outcome, WriteResult result, int error, const std::string& why) const {
     outcome.result = result;
     outcome.error = error;
     outcome.reason += outcome.reason.empty() ? why : "; " + why;
@@ -85,12 +76,9 @@ std::string TrapCore::describe_unwritable(mmu::GuestPhysical address) const {
     const mmu::Region* region = memory_.find(address);
     if (region == nullptr) return page + "there is nothing at that address";
     switch (region->kind) {
-        case mmu::RegionKind::rom:
-            return page + "it is read-only memory (" + region->name + ")";
-        case mmu::RegionKind::device:
-            return page + "it belongs to a device (" + region->name + ")";
-        case mmu::RegionKind::ram:
-            break;
+        case mmu::RegionKind::rom: return page + "it is read-only memory (" + region->name + ")";
+        case mmu::RegionKind::device: return page + "it belongs to a device (" + region->name + ")";
+        case mmu::RegionKind::ram: break;
     }
     return page + "it could not be written";
 }
@@ -110,8 +98,7 @@ WriteOutcome TrapCore::write_msr(const MsrWrite& write) {
         return outcome;
     }
     if (!watches(write.index, write.cpu_implements)) {
-        outcome.reason =
-            "the CPU implements this MSR itself, and " + std::string(profile_.name) + " asks it first";
+        outcome.reason = "the CPU implements this MSR itself, and " + std::string(profile_.name) + " asks it first";
         return outcome;
     }
     if (write.initiator == Initiator::host && !profile_.host_write_triggers) {
@@ -124,8 +111,7 @@ WriteOutcome TrapCore::write_msr(const MsrWrite& write) {
     HypercallPage page;
     if (intercepts_hypercalls()) {
         outcome.source = PageSource::generated;
-        outcome.reason =
-            "INTERCEPT_HCALL: a generated page of " + std::string(instruction_name(instruction_));
+        outcome.reason = "INTERCEPT_HCALL: a generated page of " + std::string(instruction_name(instruction_));
         if (outcome.index != 0) {
             return fail(std::move(outcome), WriteResult::general_protection, 0,
                         "a generated page has index 0, not " + std::to_string(write.value & mmu::page_mask));
@@ -142,14 +128,12 @@ WriteOutcome TrapCore::write_msr(const MsrWrite& write) {
             return fail(std::move(outcome), WriteResult::general_protection, 0, why);
         }
         // Arithmetic on user addresses wraps, as the kernel's does; reading decides what that means.
-        outcome.blob_address =
-            (wide ? config_.blob_addr_64 : config_.blob_addr_32) + outcome.index * mmu::page_size;
+        outcome.blob_address = (wide ? config_.blob_addr_64 : config_.blob_addr_32) + outcome.index * mmu::page_size;
         if (!blobs_.read(outcome.blob_address, page)) {
             const bool run_fails = profile_.unreadable_blob == UnreadableBlob::run_fails;
             const std::string why = "the blob's page " + std::to_string(outcome.index) +
                                     " cannot be read at user address " + hex(outcome.blob_address);
-            return fail(std::move(outcome),
-                        run_fails ? WriteResult::run_failed : WriteResult::general_protection,
+            return fail(std::move(outcome), run_fails ? WriteResult::run_failed : WriteResult::general_protection,
                         run_fails ? error_number::efault : 0, why);
         }
     }

@@ -46,7 +46,7 @@ struct WriteOutcome {
     std::uint32_t index = 0;     // the page index: the low 12 bits of value
     PageSource source = PageSource::none;
     std::uint64_t blob_address = 0;  // user address of the page chosen, if it came from a blob
-    std::string reason;  // one line: why this source was chosen, and why the write failed if it did
+    std::string reason;              // one line: why this source was chosen, and why the write failed if it did
 
     bool ours() const { return result != WriteResult::not_ours; }
     // The blob the guest's mode asks for, 32 or 64, whatever the source.

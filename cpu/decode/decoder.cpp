@@ -25,10 +25,8 @@ std::uint8_t register_operand(ZydisRegister name) {
             return static_cast<std::uint8_t>((name - ZYDIS_REGISTER_SPL + 4) * 8);
         case ZYDIS_REGCLASS_GPR16:
         case ZYDIS_REGCLASS_GPR32:
-        case ZYDIS_REGCLASS_GPR64:
-            return static_cast<std::uint8_t>(ZydisRegisterGetId(name) * 8);
-        default:
-            return static_cast<std::uint8_t>(ZydisRegisterGetId(name));
+        case ZYDIS_REGCLASS_GPR64: return static_cast<std::uint8_t>(ZydisRegisterGetId(name) * 8);
+        default: return static_cast<std::uint8_t>(ZydisRegisterGetId(name));
     }
 }
 
@@ -99,9 +97,12 @@ Decoder::Decoder(const CpuModel& model, const Timing& timing) : model_(model), t
         ZydisStackWidth stack;
     };
     constexpr Setting settings[] = {
-        {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},        {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
-        {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},      {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
-        {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16}, {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+        {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+        {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+        {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+        {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+        {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+        {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
         {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
     };
     for (std::size_t n = 0; n < decoders_.size(); ++n) {
@@ -136,8 +137,7 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
         return Result::too_long;
     }
     if (!ZYAN_SUCCESS(status) ||
-        !ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoder, &context, &decoded, operands,
-                                                 decoded.operand_count))) {
+        !ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoder, &context, &decoded, operands, decoded.operand_count))) {
         as_fault(raise_invalid_opcode);
         return Result::invalid;
     }
@@ -192,7 +192,10 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
                 } else {
                     out.index = address_register(operand.mem.index);
                 }
-                out.scale_shift = operand.mem.scale == 8 ? 3 : operand.mem.scale == 4 ? 2 : operand.mem.scale == 2 ? 1 : 0;
+                out.scale_shift = operand.mem.scale == 8   ? 3
+                                  : operand.mem.scale == 4 ? 2
+                                  : operand.mem.scale == 2 ? 1
+                                                           : 0;
                 out.displacement = operand.mem.disp.has_displacement != 0 ? operand.mem.disp.value : 0;
                 if (has_no_base(from)) out.displacement = from.raw.disp.value;
                 if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
@@ -220,9 +223,11 @@ void Decoder::fill(const ZydisDecodedInstruction& from, const ZydisDecodedOperan
         }
     }
     if (is_x87(from))
-        out.immediate = (from.opcode & 7u) << 8 | from.raw.modrm.mod << 6u | from.raw.modrm.reg << 3u | from.raw.modrm.rm;
+        out.immediate =
+            (from.opcode & 7u) << 8 | from.raw.modrm.mod << 6u | from.raw.modrm.reg << 3u | from.raw.modrm.rm;
     // LOCK on a read-modify-write, and XCHG with memory, which locks by itself.
-    if (out.lock || (from.mnemonic == ZYDIS_MNEMONIC_XCHG && out.has_memory)) cost += timing_.cost_of(CostClass::locked);
+    if (out.lock || (from.mnemonic == ZYDIS_MNEMONIC_XCHG && out.has_memory))
+        cost += timing_.cost_of(CostClass::locked);
     out.cost = cost;
     out.transfers_control = (row->flags & row_flag::transfers_control) != 0;
     out.delivery_point = (row->flags & (row_flag::transfers_control | row_flag::delivery_point)) != 0;

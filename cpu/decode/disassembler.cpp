@@ -9,8 +9,7 @@ Disassembled disassemble(std::span<const std::byte> bytes, unsigned width, std::
                                   : width == 32 ? ZYDIS_MACHINE_MODE_LEGACY_32
                                                 : ZYDIS_MACHINE_MODE_LEGACY_16;
     ZydisDisassembledInstruction instruction;
-    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(mode, rip, bytes.data(), bytes.size(), &instruction)))
-        return {"(bad)", 1};
+    if (!ZYAN_SUCCESS(ZydisDisassembleIntel(mode, rip, bytes.data(), bytes.size(), &instruction))) return {"(bad)", 1};
     return {instruction.text, instruction.info.length};
 }
 

@@ -13,9 +13,7 @@ namespace {
 
 constexpr std::uint64_t debug_extension_mask = dr6::bd | dr6::bs | dr6::bt;
 
-bool is_software(Event::Kind kind) {
-    return kind == Event::Kind::software_int || kind == Event::Kind::int3_or_into;
-}
+bool is_software(Event::Kind kind) { return kind == Event::Kind::software_int || kind == Event::Kind::int3_or_into; }
 
 // EXT: the event came from outside the program (SDM vol. 3A, 6.13).
 std::uint32_t external_bit(const Event& event) { return is_software(event.kind) ? 0 : 1; }
@@ -25,8 +23,8 @@ std::uint32_t gate_error(const Event& event) { return event.vector * 8u + 2u + e
 // SDM vol. 3B, 17.3.1.1: an instruction breakpoint is the one fault that does not push RF as 1.
 std::uint64_t flags_to_push(const Processor& processor, const Event& event) {
     const std::uint64_t flags = processor.rflags_value();
-    const bool instruction_breakpoint = event.vector == static_cast<std::uint8_t>(Vector::debug) &&
-                                        (event.dr6_bits & debug_extension_mask) == 0;
+    const bool instruction_breakpoint =
+        event.vector == static_cast<std::uint8_t>(Vector::debug) && (event.dr6_bits & debug_extension_mask) == 0;
     const bool resumes = event.kind == Event::Kind::fault && !instruction_breakpoint;
     return resumes || event.between_iterations ? flags | rflags::rf : flags;
 }
@@ -99,8 +97,7 @@ void deliver_redirected(Processor& processor, const Event& event) {
     const bool trusted = (flags & rflags::iopl) == rflags::iopl;
     // With IOPL < 3 the program sees VIF as its IF, and IOPL as 3.
     const std::uint64_t seen =
-        trusted ? flags
-                : (flags & ~rflags::if_) | rflags::iopl | ((flags & rflags::vif) != 0 ? rflags::if_ : 0);
+        trusted ? flags : (flags & ~rflags::if_) | rflags::iopl | ((flags & rflags::vif) != 0 ? rflags::if_ : 0);
     enter_real_handler(processor, event.vector * std::uint64_t{4}, seen,
                        rflags::tf | rflags::nt | rflags::rf | (trusted ? rflags::if_ : rflags::vif), 0);
 }
@@ -125,16 +122,15 @@ Gate read_gate(Processor& processor, const Event& event) {
     gate.descriptor.low = processor.load_system<std::uint64_t>(gate.descriptor.linear);
     const SegmentAttributes attributes = gate.descriptor.attributes();
     const std::uint32_t type = attributes.type();
-    const bool legacy_only = type == system_type::task_gate || type == system_type::interrupt_gate16 ||
-                             type == system_type::trap_gate16;
+    const bool legacy_only =
+        type == system_type::task_gate || type == system_type::interrupt_gate16 || type == system_type::trap_gate16;
     const bool is_gate =
         type == system_type::interrupt_gate32 || type == system_type::trap_gate32 || (legacy_only && !wide);
     if (!attributes.is_system() || !is_gate) processor.raise(Vector::general_protection, error);
     if (is_software(event.kind) && attributes.dpl() < processor.cpl())
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (wide)
-        gate.descriptor.high = processor.load_system<std::uint64_t>(gate.descriptor.linear + 8) & 0xffffffff;
+    if (wide) gate.descriptor.high = processor.load_system<std::uint64_t>(gate.descriptor.linear + 8) & 0xffffffff;
     gate.width = wide ? 8 : (type & 8) != 0 ? 4 : 2;
     gate.clears_interrupts = type == system_type::interrupt_gate16 || type == system_type::interrupt_gate32;
     return gate;
@@ -156,8 +152,7 @@ Handler find_handler(Processor& processor, const Event& event, const Gate& gate)
     Handler handler;
     handler.descriptor = fetch_descriptor(processor, selector, Vector::general_protection, external);
     const SegmentAttributes attributes = handler.descriptor.attributes();
-    if (!attributes.is_code() || attributes.dpl() > processor.cpl())
-        processor.raise(Vector::general_protection, error);
+    if (!attributes.is_code() || attributes.dpl() > processor.cpl()) processor.raise(Vector::general_protection, error);
     if (gate.width == 8 && (!attributes.long_mode() || attributes.default_big()))
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
@@ -165,8 +160,7 @@ Handler find_handler(Processor& processor, const Event& event, const Gate& gate)
     // From VM86 a handler runs at CPL 0 or not at all.
     if (processor.state.in_vm86() && (attributes.conforming() || handler.cpl != 0))
         processor.raise(Vector::general_protection, error);
-    handler.code =
-        handler.descriptor.as_register(static_cast<std::uint16_t>((selector & 0xfffc) | handler.cpl));
+    handler.code = handler.descriptor.as_register(static_cast<std::uint16_t>((selector & 0xfffc) | handler.cpl));
     handler.offset = gate.descriptor.target_offset();
     if (gate.width == 2) handler.offset &= 0xffff;
     check_code_target(processor, handler.code, handler.offset, external);
@@ -177,8 +171,8 @@ void enter(Processor& processor, const Gate& gate, const Handler& handler) {
     mark_accessed(processor, handler.descriptor);
     processor.state.segment(SegmentName::cs) = handler.code;
     processor.state.rip = handler.offset;
-    commit_flags(processor, rflags::tf | rflags::nt | rflags::rf | rflags::vm |
-                                (gate.clears_interrupts ? rflags::if_ : 0));
+    commit_flags(processor,
+                 rflags::tf | rflags::nt | rflags::rf | rflags::vm | (gate.clears_interrupts ? rflags::if_ : 0));
 }
 
 // IA-32e mode (SDM vol. 3A, 6.14): SS:RSP is always pushed, the stack is aligned, SS becomes null on a change
@@ -321,11 +315,9 @@ Event combine(const Event& first, const Fault& second) {
     const auto next = static_cast<unsigned>(second.vector);
     // Interrupts are benign whatever their vector.
     const bool exception = first.kind == Event::Kind::fault || first.kind == Event::Kind::trap;
-    if (exception && first.vector == double_fault && (contributory(next) || next == page_fault))
-        throw TripleFault{};
-    const bool doubles =
-        exception && ((contributory(first.vector) && contributory(next)) ||
-                      (first.vector == page_fault && (contributory(next) || next == page_fault)));
+    if (exception && first.vector == double_fault && (contributory(next) || next == page_fault)) throw TripleFault{};
+    const bool doubles = exception && ((contributory(first.vector) && contributory(next)) ||
+                                       (first.vector == page_fault && (contributory(next) || next == page_fault)));
     if (!doubles) return Event::from(second);
     Event event{.vector = static_cast<std::uint8_t>(Vector::double_fault), .error_code = 0};
     if (second.vector == Vector::page_fault) event.page_fault_address = second.linear_address;

@@ -47,11 +47,9 @@ SegmentRegister direct_code(Processor& processor, std::uint16_t selector, const 
     const SegmentAttributes attributes = descriptor.attributes();
     const std::uint32_t error = selector_error(selector);
     const unsigned cpl = processor.cpl();
-    const bool allowed = attributes.conforming()
-                             ? attributes.dpl() <= cpl
-                             : attributes.dpl() == cpl && requested_privilege(selector) <= cpl;
-    if (!allowed || has_reserved_code_size(processor, attributes))
-        processor.raise(Vector::general_protection, error);
+    const bool allowed = attributes.conforming() ? attributes.dpl() <= cpl
+                                                 : attributes.dpl() == cpl && requested_privilege(selector) <= cpl;
+    if (!allowed || has_reserved_code_size(processor, attributes)) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
     return descriptor.as_register(static_cast<std::uint16_t>((selector & 0xfffc) | cpl));
 }
@@ -71,8 +69,7 @@ GateTarget read_call_gate(Processor& processor, std::uint16_t selector, Descript
     const std::uint32_t error = selector_error(selector);
     if (attributes.dpl() < std::max(processor.cpl(), requested_privilege(selector)))
         processor.raise(Vector::general_protection, error);
-    if (wide && !read_upper_half(processor, selector, gate))
-        processor.raise(Vector::general_protection, error);
+    if (wide && !read_upper_half(processor, selector, gate)) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
 
     GateTarget target;
@@ -84,14 +81,12 @@ GateTarget read_call_gate(Processor& processor, std::uint16_t selector, Descript
     const bool inner = code.dpl() < processor.cpl() && !code.conforming();
     if (!code.is_code() || code.dpl() > processor.cpl() || (inner && !is_call))
         processor.raise(Vector::general_protection, code_error);
-    if (wide && (!code.long_mode() || code.default_big()))
-        processor.raise(Vector::general_protection, code_error);
+    if (wide && (!code.long_mode() || code.default_big())) processor.raise(Vector::general_protection, code_error);
     if (!code.present()) processor.raise(Vector::segment_not_present, code_error);
 
     target.cpl = inner ? code.dpl() : processor.cpl();
     target.width = wide ? 8 : attributes.type() == system_type::call_gate16 ? 2 : 4;
-    target.code =
-        target.descriptor.as_register(static_cast<std::uint16_t>((code_selector & 0xfffc) | target.cpl));
+    target.code = target.descriptor.as_register(static_cast<std::uint16_t>((code_selector & 0xfffc) | target.cpl));
     target.offset = truncate(gate.target_offset(), target.width);
     check_code_target(processor, target.code, target.offset, 0);
     return target;
@@ -115,11 +110,9 @@ void call_inner(Processor& processor, const Descriptor& gate, const GateTarget& 
     CpuState& state = processor.state;
     const InnerStack inner = inner_stack(processor, target.cpl, 0);
     if (is_null(inner.selector)) processor.raise(Vector::invalid_tss, 0);
-    const Descriptor descriptor =
-        fetch_stack_segment(processor, inner.selector, target.cpl, Vector::invalid_tss);
+    const Descriptor descriptor = fetch_stack_segment(processor, inner.selector, target.cpl, Vector::invalid_tss);
     const SegmentRegister new_stack = descriptor.as_register(inner.selector);
-    PendingStack stack(processor, new_stack, inner.pointer, target.cpl, false,
-                       selector_error(inner.selector));
+    PendingStack stack(processor, new_stack, inner.pointer, target.cpl, false, selector_error(inner.selector));
     const unsigned count = gate.parameter_count();
     stack.reserve((count + 4) * target.width);
     stack.push(state.segment(SegmentName::ss).selector, target.width);
@@ -150,8 +143,7 @@ void call_same_level(Processor& processor, const Descriptor& descriptor, const S
     enter_code(processor, code, offset);
 }
 
-void transfer_to_task(Processor& processor, std::uint16_t selector, const Descriptor& descriptor,
-                      bool is_call) {
+void transfer_to_task(Processor& processor, std::uint16_t selector, const Descriptor& descriptor, bool is_call) {
     const SegmentAttributes attributes = descriptor.attributes();
     const std::uint32_t error = selector_error(selector);
     if (attributes.dpl() < std::max(processor.cpl(), requested_privilege(selector)))
@@ -167,8 +159,7 @@ void transfer_to_task(Processor& processor, std::uint16_t selector, const Descri
     switch_task(processor, descriptor.target_selector(), request);
 }
 
-void transfer(Processor& processor, std::uint16_t selector, std::uint64_t offset, unsigned width,
-              bool is_call) {
+void transfer(Processor& processor, std::uint16_t selector, std::uint64_t offset, unsigned width, bool is_call) {
     if (is_null(selector)) processor.raise(Vector::general_protection, 0);
     const Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
@@ -210,8 +201,7 @@ void transfer(Processor& processor, std::uint16_t selector, std::uint64_t offset
 // SDM vol. 2B, RET, real-address and virtual-8086 mode.
 void return_to_real(Processor& processor, std::uint64_t offset, std::uint16_t selector, unsigned width,
                     unsigned bytes) {
-    if (offset > processor.state.segment(SegmentName::cs).limit)
-        processor.raise(Vector::general_protection, 0);
+    if (offset > processor.state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     processor.set_stack_pointer(processor.stack_pointer() + 2 * width + bytes);
     enter_real_code(processor, selector, offset);
 }
@@ -231,8 +221,7 @@ void far_jump(Processor& processor, std::uint16_t selector, std::uint64_t offset
         return;
     }
     const std::uint64_t target = truncate(offset, width);
-    if (target > processor.state.segment(SegmentName::cs).limit)
-        processor.raise(Vector::general_protection, 0);
+    if (target > processor.state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     enter_real_code(processor, selector, target);
 }
 
@@ -244,8 +233,7 @@ void far_call(Processor& processor, std::uint16_t selector, std::uint64_t offset
     PendingStack stack = PendingStack::current(processor, 0);
     stack.reserve(2 * width);
     const std::uint64_t target = truncate(offset, width);
-    if (target > processor.state.segment(SegmentName::cs).limit)
-        processor.raise(Vector::general_protection, 0);
+    if (target > processor.state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     push_return(stack, processor, width);
     processor.set_stack_pointer(stack.pointer());
     enter_real_code(processor, selector, target);
@@ -264,10 +252,9 @@ void far_return(Processor& processor, unsigned width, unsigned bytes) {
     const Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
     const unsigned new_cpl = requested_privilege(selector);
-    const bool allowed =
-        attributes.is_code() && new_cpl >= processor.cpl() &&
-        (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
-        !has_reserved_code_size(processor, attributes);
+    const bool allowed = attributes.is_code() && new_cpl >= processor.cpl() &&
+                         (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
+                         !has_reserved_code_size(processor, attributes);
     if (!allowed) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
     const SegmentRegister code = descriptor.as_register(selector);

@@ -36,8 +36,7 @@ void enter_real_code(Processor& processor, std::uint16_t selector, std::uint64_t
 void return_in_real_mode(Processor& processor, unsigned width) {
     const std::uint64_t offset = frame(processor, width, 0), flags = frame(processor, width, 2);
     const auto selector = static_cast<std::uint16_t>(frame(processor, width, 1));
-    if (offset > processor.state.segment(SegmentName::cs).limit)
-        processor.raise(Vector::general_protection, 0);
+    if (offset > processor.state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     release(processor, width, 3);
     enter_real_code(processor, selector, offset);
     replace_flags(processor, flags, low_flags | rflags::if_ | rflags::iopl | high_flags, width);
@@ -51,8 +50,7 @@ void return_in_vm86(Processor& processor, unsigned width) {
     if (!trusted && !extended) processor.raise(Vector::general_protection, 0);
     const std::uint64_t offset = frame(processor, width, 0), flags = frame(processor, width, 2);
     const auto selector = static_cast<std::uint16_t>(frame(processor, width, 1));
-    if (!trusted &&
-        ((flags & rflags::tf) != 0 || ((flags & rflags::if_) != 0 && (state.rflags & rflags::vip) != 0)))
+    if (!trusted && ((flags & rflags::tf) != 0 || ((flags & rflags::if_) != 0 && (state.rflags & rflags::vip) != 0)))
         processor.raise(Vector::general_protection, 0);
     if (offset > state.segment(SegmentName::cs).limit) processor.raise(Vector::general_protection, 0);
     release(processor, width, 3);
@@ -63,8 +61,7 @@ void return_in_vm86(Processor& processor, unsigned width) {
     }
     // The program's IF is VIF.
     const std::uint64_t writable = low_flags | rflags::vif;
-    const std::uint64_t value =
-        (flags & 0xffff & ~rflags::vif) | ((flags & rflags::if_) != 0 ? rflags::vif : 0);
+    const std::uint64_t value = (flags & 0xffff & ~rflags::vif) | ((flags & rflags::if_) != 0 ? rflags::vif : 0);
     processor.set_rflags_value((processor.rflags_value() & ~writable) | (value & writable));
 }
 
@@ -77,8 +74,7 @@ void return_to_vm86(Processor& processor, std::uint64_t offset, std::uint16_t se
     processor.set_rflags_value(flags);
     constexpr SegmentName order[] = {SegmentName::ss, SegmentName::es, SegmentName::ds, SegmentName::fs,
                                      SegmentName::gs};
-    for (unsigned n = 0; n < 5; ++n)
-        load_real_segment(processor, order[n], static_cast<std::uint16_t>(rest[n + 1]));
+    for (unsigned n = 0; n < 5; ++n) load_real_segment(processor, order[n], static_cast<std::uint16_t>(rest[n + 1]));
     state.registers[rsp] = rest[0];
     enter_real_code(processor, selector, offset);
 }
@@ -102,18 +98,17 @@ std::uint64_t writable_flags(const Processor& processor) {
     return writable;
 }
 
-void return_to_protected(Processor& processor, std::uint64_t offset, std::uint16_t selector,
-                         std::uint64_t flags, unsigned width) {
+void return_to_protected(Processor& processor, std::uint64_t offset, std::uint16_t selector, std::uint64_t flags,
+                         unsigned width) {
     CpuState& state = processor.state;
     const std::uint32_t error = selector_error(selector);
     if (is_null(selector)) processor.raise(Vector::general_protection, 0);
     const Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
     const unsigned old_cpl = processor.cpl(), new_cpl = requested_privilege(selector);
-    const bool allowed =
-        attributes.is_code() && new_cpl >= old_cpl &&
-        (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
-        !has_reserved_code_size(processor, attributes);
+    const bool allowed = attributes.is_code() && new_cpl >= old_cpl &&
+                         (attributes.conforming() ? attributes.dpl() <= new_cpl : attributes.dpl() == new_cpl) &&
+                         !has_reserved_code_size(processor, attributes);
     if (!allowed) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
     const SegmentRegister code = descriptor.as_register(selector);
@@ -177,8 +172,7 @@ void interrupt_return(Processor& processor, unsigned width) {
     }
     const std::uint64_t offset = frame(processor, width, 0), flags = frame(processor, width, 2);
     const auto selector = static_cast<std::uint16_t>(frame(processor, width, 1));
-    const bool to_vm86 =
-        width == 4 && (flags & rflags::vm) != 0 && processor.cpl() == 0 && !state.in_long_mode();
+    const bool to_vm86 = width == 4 && (flags & rflags::vm) != 0 && processor.cpl() == 0 && !state.in_long_mode();
     if (to_vm86)
         return_to_vm86(processor, offset, selector, flags);
     else

@@ -13,8 +13,8 @@ class PendingStack {
     // Pushes go below `pointer` of `segment`, with the rights of `cpl`. `flat` is for 64-bit code: no
     // segment, all of RSP. A push beyond the segment, or to an address that is not canonical, raises
     // #SS(error_code).
-    PendingStack(Processor& processor, const SegmentRegister& segment, std::uint64_t pointer, unsigned cpl,
-                 bool flat, std::uint32_t error_code)
+    PendingStack(Processor& processor, const SegmentRegister& segment, std::uint64_t pointer, unsigned cpl, bool flat,
+                 std::uint32_t error_code)
         : processor_(processor),
           segment_(segment),
           mask_(flat                               ? ~std::uint64_t{0}
@@ -74,8 +74,7 @@ class PendingStack {
         if (flat_) {
             valid = mmu::GuestLinear{offset}.is_canonical() && mmu::GuestLinear{last}.is_canonical();
         } else if (segment_.attributes.is_data() && segment_.attributes.expand_down()) {
-            valid =
-                offset > segment_.limit && last <= (segment_.attributes.default_big() ? 0xffffffff : 0xffff);
+            valid = offset > segment_.limit && last <= (segment_.attributes.default_big() ? 0xffffffff : 0xffff);
         } else {
             valid = !segment_.attributes.unusable() && last <= segment_.limit;
         }

@@ -10,8 +10,7 @@ constexpr std::uint32_t writable_data_accessed = 0x3;
 constexpr std::uint64_t attribute_byte = 5;  // of a descriptor: P, DPL, S, type
 
 // SDM vol. 3A, 3.5.1: TI chooses the table; an LDTR with a null selector holds none.
-std::optional<std::uint64_t> descriptor_address(const Processor& processor, std::uint16_t selector,
-                                                unsigned size) {
+std::optional<std::uint64_t> descriptor_address(const Processor& processor, std::uint16_t selector, unsigned size) {
     const CpuState& state = processor.state;
     const std::uint64_t offset = selector & 0xfff8u;
     if (in_local_table(selector)) {
@@ -23,9 +22,7 @@ std::optional<std::uint64_t> descriptor_address(const Processor& processor, std:
     return state.gdtr.base + offset;
 }
 
-bool is_stack_type(const SegmentAttributes& attributes) {
-    return attributes.is_data() && attributes.data_writable();
-}
+bool is_stack_type(const SegmentAttributes& attributes) { return attributes.is_data() && attributes.data_writable(); }
 
 void load_data_segment(Processor& processor, SegmentName name, std::uint16_t selector) {
     SegmentRegister& segment = processor.state.segment(name);
@@ -62,8 +59,7 @@ void load_protected_stack_segment(Processor& processor, std::uint16_t selector) 
             processor.raise(Vector::general_protection, 0);
         segment = null_stack_segment(selector, cpl);
     } else {
-        const Descriptor descriptor =
-            fetch_stack_segment(processor, selector, cpl, Vector::general_protection);
+        const Descriptor descriptor = fetch_stack_segment(processor, selector, cpl, Vector::general_protection);
         mark_accessed(processor, descriptor);
         segment = descriptor.as_register(selector);
     }
@@ -78,8 +74,7 @@ std::optional<Descriptor> find_descriptor(Processor& processor, std::uint16_t se
     return Descriptor{processor.load_system<std::uint64_t>(*linear), 0, *linear};
 }
 
-Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector,
-                            std::uint32_t external) {
+Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector, std::uint32_t external) {
     const std::optional<Descriptor> descriptor = find_descriptor(processor, selector);
     if (!descriptor) processor.raise(vector, selector_error(selector, external));
     return *descriptor;
@@ -104,9 +99,7 @@ void mark_busy(Processor& processor, const Descriptor& descriptor, bool busy) {
                                          static_cast<std::uint8_t>(busy ? bits | 2 : bits & ~2u));
 }
 
-SegmentRegister null_segment(std::uint16_t selector) {
-    return {selector, 0, 0, {SegmentAttributes::unusable_bit}};
-}
+SegmentRegister null_segment(std::uint16_t selector) { return {selector, 0, 0, {SegmentAttributes::unusable_bit}}; }
 
 SegmentRegister null_stack_segment(std::uint16_t selector, unsigned cpl) {
     return {selector, 0, 0, {SegmentAttributes::unusable_bit | cpl << 5}};
@@ -189,8 +182,7 @@ void load_ldtr(Processor& processor, std::uint16_t selector) {
     if (processor.state.in_long_mode() && !read_upper_half(processor, selector, descriptor))
         processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (!mmu::GuestLinear{descriptor.base()}.is_canonical())
-        processor.raise(Vector::general_protection, error);
+    if (!mmu::GuestLinear{descriptor.base()}.is_canonical()) processor.raise(Vector::general_protection, error);
     processor.state.ldtr = descriptor.as_register(selector);
 }
 
@@ -201,15 +193,12 @@ void load_tr(Processor& processor, std::uint16_t selector) {
     Descriptor descriptor = fetch_descriptor(processor, selector, Vector::general_protection);
     const SegmentAttributes attributes = descriptor.attributes();
     const bool wide = processor.state.in_long_mode();
-    const bool available =
-        attributes.is_system() && (attributes.type() == system_type::tss32_available ||
-                                   (!wide && attributes.type() == system_type::tss16_available));
+    const bool available = attributes.is_system() && (attributes.type() == system_type::tss32_available ||
+                                                      (!wide && attributes.type() == system_type::tss16_available));
     if (!available) processor.raise(Vector::general_protection, error);
-    if (wide && !read_upper_half(processor, selector, descriptor))
-        processor.raise(Vector::general_protection, error);
+    if (wide && !read_upper_half(processor, selector, descriptor)) processor.raise(Vector::general_protection, error);
     if (!attributes.present()) processor.raise(Vector::segment_not_present, error);
-    if (!mmu::GuestLinear{descriptor.base()}.is_canonical())
-        processor.raise(Vector::general_protection, error);
+    if (!mmu::GuestLinear{descriptor.base()}.is_canonical()) processor.raise(Vector::general_protection, error);
     mark_busy(processor, descriptor, true);
     processor.state.tr = descriptor.as_register(selector);
     processor.state.tr.attributes.bits |= 2;
@@ -221,16 +210,14 @@ void load_tr(Processor& processor, std::uint16_t selector) {
 namespace {
 
 // SDM vol. 2A, LAR and LSL: every code and data segment, and of the system types those in `system_types`.
-std::optional<Descriptor> find_visible(Processor& processor, std::uint16_t selector,
-                                       std::uint32_t system_types) {
+std::optional<Descriptor> find_visible(Processor& processor, std::uint16_t selector, std::uint32_t system_types) {
     if (is_null(selector)) return std::nullopt;
     const std::optional<Descriptor> descriptor = find_descriptor(processor, selector);
     if (!descriptor) return std::nullopt;
     const SegmentAttributes attributes = descriptor->attributes();
     if (attributes.is_system() && (system_types >> attributes.type() & 1) == 0) return std::nullopt;
     const bool anyone = attributes.is_code() && attributes.conforming();
-    if (!anyone && std::max(processor.cpl(), requested_privilege(selector)) > attributes.dpl())
-        return std::nullopt;
+    if (!anyone && std::max(processor.cpl(), requested_privilege(selector)) > attributes.dpl()) return std::nullopt;
     return descriptor;
 }
 
@@ -253,15 +240,15 @@ constexpr std::uint32_t legacy_rights_types =
 // The manual leaves bits 19:16, the upper limit bits of a segment, undefined; processors give them as they
 // are.
 std::optional<std::uint32_t> access_rights(Processor& processor, std::uint16_t selector) {
-    const auto found = find_visible(processor, selector,
-                                    processor.state.in_long_mode() ? wide_rights_types : legacy_rights_types);
+    const auto found =
+        find_visible(processor, selector, processor.state.in_long_mode() ? wide_rights_types : legacy_rights_types);
     if (!found) return std::nullopt;
     return static_cast<std::uint32_t>(found->low >> 32) & 0x00ffff00;
 }
 
 std::optional<std::uint32_t> segment_limit(Processor& processor, std::uint16_t selector) {
-    const auto found = find_visible(processor, selector,
-                                    processor.state.in_long_mode() ? wide_limit_types : legacy_limit_types);
+    const auto found =
+        find_visible(processor, selector, processor.state.in_long_mode() ? wide_limit_types : legacy_limit_types);
     if (!found) return std::nullopt;
     return found->limit();
 }

@@ -11,10 +11,9 @@ namespace xenolith::cpu {
 
 // Type fields of system descriptors (SDM vol. 3A, table 3-2).
 namespace system_type {
-inline constexpr std::uint32_t tss16_available = 0x1, ldt = 0x2, tss16_busy = 0x3, call_gate16 = 0x4,
-                               task_gate = 0x5, interrupt_gate16 = 0x6, trap_gate16 = 0x7,
-                               tss32_available = 0x9, tss32_busy = 0xb, call_gate32 = 0xc,
-                               interrupt_gate32 = 0xe, trap_gate32 = 0xf;
+inline constexpr std::uint32_t tss16_available = 0x1, ldt = 0x2, tss16_busy = 0x3, call_gate16 = 0x4, task_gate = 0x5,
+                               interrupt_gate16 = 0x6, trap_gate16 = 0x7, tss32_available = 0x9, tss32_busy = 0xb,
+                               call_gate32 = 0xc, interrupt_gate32 = 0xe, trap_gate32 = 0xf;
 }  // namespace system_type
 
 constexpr bool is_null(std::uint16_t selector) { return (selector & 0xfffc) == 0; }
@@ -34,9 +33,7 @@ struct Descriptor {
     std::uint64_t high = 0;
     std::uint64_t linear = 0;  // where it stands
 
-    constexpr SegmentAttributes attributes() const {
-        return {static_cast<std::uint32_t>(low >> 40 & 0xf0ff)};
-    }
+    constexpr SegmentAttributes attributes() const { return {static_cast<std::uint32_t>(low >> 40 & 0xf0ff)}; }
     constexpr std::uint64_t base() const {
         return (low >> 16 & 0xffffff) | (low >> 56) << 24 | (high & 0xffffffff) << 32;
     }
@@ -47,9 +44,7 @@ struct Descriptor {
     constexpr bool is_tss() const { return attributes().is_system() && (attributes().type() & 0x5) == 0x1; }
     // Of a gate (SDM vol. 3A, figures 5-8 and 6-2, 6-8).
     constexpr std::uint16_t target_selector() const { return static_cast<std::uint16_t>(low >> 16); }
-    constexpr std::uint64_t target_offset() const {
-        return (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32;
-    }
+    constexpr std::uint64_t target_offset() const { return (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32; }
     constexpr unsigned parameter_count() const { return low >> 32 & 0x1f; }
     constexpr unsigned interrupt_stack() const { return low >> 32 & 7; }
     // What a segment register holds after loading it, the accessed bit of a code or data segment set.
@@ -64,8 +59,7 @@ struct Descriptor {
 // selector's being null is the caller's to check. Raises #PF.
 std::optional<Descriptor> find_descriptor(Processor& processor, std::uint16_t selector);
 // The same, raising `vector` with the selector as error code where there is none.
-Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector,
-                            std::uint32_t external = 0);
+Descriptor fetch_descriptor(Processor& processor, std::uint16_t selector, Vector vector, std::uint32_t external = 0);
 // Reads the upper half of a system descriptor in IA-32e mode. False if it is beyond the limit or is not one
 // (bits 12:8 of its last doubleword are a type field and must be zero).
 bool read_upper_half(Processor& processor, std::uint16_t selector, Descriptor& descriptor);

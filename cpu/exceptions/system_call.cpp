@@ -9,8 +9,8 @@ namespace {
 constexpr std::uint64_t returned_flags = 0x3c7fd7;  // what SYSRET takes from R11: no RF, no VM
 
 // None of the four reads a descriptor: the segments are flat, their selectors come from an MSR.
-void enter_flat(Processor& processor, std::uint16_t code, std::uint16_t stack, unsigned code_width,
-                unsigned cpl, std::uint64_t rip) {
+void enter_flat(Processor& processor, std::uint16_t code, std::uint16_t stack, unsigned code_width, unsigned cpl,
+                std::uint64_t rip) {
     CpuState& state = processor.state;
     state.segment(SegmentName::cs) =
         flat_code_segment(static_cast<std::uint16_t>((code & 0xfffc) | cpl), code_width, cpl);
@@ -19,9 +19,7 @@ void enter_flat(Processor& processor, std::uint16_t code, std::uint16_t stack, u
     processor.mode_changed();
 }
 
-std::uint16_t selector_of(std::uint64_t msr, unsigned shift) {
-    return static_cast<std::uint16_t>(msr >> shift);
-}
+std::uint16_t selector_of(std::uint64_t msr, unsigned shift) { return static_cast<std::uint16_t>(msr >> shift); }
 
 std::uint16_t plus(std::uint16_t selector, unsigned bytes) {
     return static_cast<std::uint16_t>((selector & 0xfffc) + bytes);
@@ -51,8 +49,7 @@ void system_call(Processor& processor) {
 void system_return(Processor& processor, bool wide) {
     CpuState& state = processor.state;
     const bool amd = processor.model.vendor() == Vendor::amd;
-    if ((state.msr.efer & efer::sce) == 0 || (!amd && !processor.code64()) || state.in_real_mode() ||
-        state.in_vm86())
+    if ((state.msr.efer & efer::sce) == 0 || (!amd && !processor.code64()) || state.in_real_mode() || state.in_vm86())
         processor.raise(Vector::invalid_opcode);
     processor.require_cpl0();
     wide = wide && processor.code64();
@@ -79,11 +76,9 @@ void system_enter(Processor& processor) {
 
 void system_exit(Processor& processor, bool wide) {
     CpuState& state = processor.state;
-    if (state.in_long_mode() && processor.model.vendor() == Vendor::amd)
-        processor.raise(Vector::invalid_opcode);
+    if (state.in_long_mode() && processor.model.vendor() == Vendor::amd) processor.raise(Vector::invalid_opcode);
     const auto base = static_cast<std::uint16_t>(state.msr.sysenter_cs);
-    if (state.in_real_mode() || is_null(base) || processor.cpl() != 0)
-        processor.raise(Vector::general_protection, 0);
+    if (state.in_real_mode() || is_null(base) || processor.cpl() != 0) processor.raise(Vector::general_protection, 0);
     wide = wide && processor.code64();
     const std::uint64_t mask = wide ? ~std::uint64_t{0} : 0xffffffff;
     const std::uint64_t target = state.registers[rdx] & mask, pointer = state.registers[rcx] & mask;

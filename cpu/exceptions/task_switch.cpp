@@ -38,8 +38,7 @@ const Layout& layout_of(const SegmentAttributes& attributes) {
 }
 
 std::uint32_t load_slot(Processor& processor, std::uint64_t linear, unsigned width) {
-    return width == 4 ? processor.load_system<std::uint32_t>(linear)
-                      : processor.load_system<std::uint16_t>(linear);
+    return width == 4 ? processor.load_system<std::uint32_t>(linear) : processor.load_system<std::uint16_t>(linear);
 }
 
 void store_slot(Processor& processor, std::uint64_t linear, unsigned width, std::uint64_t value) {
@@ -67,8 +66,7 @@ Task read_task(Processor& processor, const SegmentRegister& tss) {
     for (unsigned n = 0; n < 8; ++n)
         task.registers[n] = load_slot(processor, tss.base + layout.registers + n * layout.slot, layout.slot);
     for (unsigned n = 0; n < layout.selector_count; ++n)
-        task.selectors[n] =
-            processor.load_system<std::uint16_t>(tss.base + layout.selectors + n * layout.slot);
+        task.selectors[n] = processor.load_system<std::uint16_t>(tss.base + layout.selectors + n * layout.slot);
     task.ldt = processor.load_system<std::uint16_t>(tss.base + layout.ldt);
     if (layout.trap != 0) task.trap = (processor.load_system<std::uint16_t>(tss.base + layout.trap) & 1) != 0;
     return task;
@@ -83,17 +81,15 @@ void save_task(Processor& processor, const TaskSwitch& request, std::uint64_t fl
     for (unsigned n = 0; n < 8; ++n)
         store_slot(processor, base + layout.registers + n * layout.slot, layout.slot, state.registers[n]);
     for (unsigned n = 0; n < layout.selector_count; ++n)
-        processor.store_system<std::uint16_t>(base + layout.selectors + n * layout.slot,
-                                              state.segments[n].selector);
+        processor.store_system<std::uint16_t>(base + layout.selectors + n * layout.slot, state.segments[n].selector);
 }
 
 // The dynamic part of the old TSS, from the instruction pointer to the last selector, can be written.
 void probe_save(Processor& processor) {
     const SegmentRegister& old = processor.state.tr;
     const Layout& layout = layout_of(old.attributes);
-    processor.probe_system_write(
-        old.base + layout.instruction_pointer,
-        layout.selectors + layout.selector_count * layout.slot - layout.instruction_pointer);
+    processor.probe_system_write(old.base + layout.instruction_pointer,
+                                 layout.selectors + layout.selector_count * layout.slot - layout.instruction_pointer);
 }
 
 Descriptor fetch_task(Processor& processor, std::uint16_t selector, const TaskSwitch& request) {
@@ -168,8 +164,7 @@ void load_task_segments(Processor& processor, const Task& task, std::uint32_t ex
     const auto selector = [&](SegmentName name) { return task.selectors[static_cast<unsigned>(name)]; };
     load_task_ldt(processor, task.ldt, external);
     if (processor.state.in_vm86()) {
-        for (unsigned n = 0; n < 6; ++n)
-            load_real_segment(processor, static_cast<SegmentName>(n), task.selectors[n]);
+        for (unsigned n = 0; n < 6; ++n) load_real_segment(processor, static_cast<SegmentName>(n), task.selectors[n]);
         processor.mode_changed();
         return;
     }
@@ -192,12 +187,10 @@ void become(Processor& processor, const Task& task, const SegmentRegister& tss, 
         processor.flush_translations_except_global();
     }
     for (unsigned n = 0; n < 8; ++n) state.registers[n] = task.registers[n];
-    const unsigned cpl = (flags & rflags::vm) != 0
-                             ? 3
-                             : requested_privilege(task.selectors[static_cast<unsigned>(SegmentName::cs)]);
+    const unsigned cpl =
+        (flags & rflags::vm) != 0 ? 3 : requested_privilege(task.selectors[static_cast<unsigned>(SegmentName::cs)]);
     for (unsigned n = 0; n < 6; ++n) state.segments[n] = null_segment(task.selectors[n]);
-    state.segment(SegmentName::ss) =
-        null_stack_segment(task.selectors[static_cast<unsigned>(SegmentName::ss)], cpl);
+    state.segment(SegmentName::ss) = null_stack_segment(task.selectors[static_cast<unsigned>(SegmentName::ss)], cpl);
     state.ldtr = null_segment(task.ldt);
     state.interrupt_shadow = false;
     state.rip = task.instruction_pointer;
@@ -245,9 +238,8 @@ void switch_task(Processor& processor, std::uint16_t selector, const TaskSwitch&
     }
     processor.request_attention();
     if (task.trap) {
-        deliver(processor, {.vector = static_cast<std::uint8_t>(Vector::debug),
-                            .kind = Event::Kind::trap,
-                            .dr6_bits = dr6::bt});
+        deliver(processor,
+                {.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bt});
     }
 }
 

@@ -42,8 +42,8 @@ class Stream {
         const std::vector<Bytes> all_rex = {{}, {0x40}, {0x48}, {0x45}, {0x4d}, {0x42}, {0x47}, {0x41}};
         const std::vector<Bytes> few_rex = {{}, {0x48}, {0x45}};
         const std::vector<Bytes> no_rex = {{}};
-        for (const auto& [prefix_sets, rex_sets] : {std::pair{&telling, is_64_ ? &all_rex : &no_rex},
-                                                    std::pair{&others, is_64_ ? &few_rex : &no_rex}}) {
+        for (const auto& [prefix_sets, rex_sets] :
+             {std::pair{&telling, is_64_ ? &all_rex : &no_rex}, std::pair{&others, is_64_ ? &few_rex : &no_rex}}) {
             for (const Bytes& prefixes : *prefix_sets) {
                 for (const Bytes& rex : *rex_sets) {
                     Bytes head = prefixes;
@@ -81,8 +81,7 @@ class Stream {
         const unsigned low = rest & 7, w = rest >> 3;  // L and pp; W
         const auto head = [&](unsigned inverted_rxb, unsigned vvvv) {
             return Bytes{0xc4, static_cast<std::uint8_t>(inverted_rxb << 5 | map),
-                         static_cast<std::uint8_t>(w << 7 | vvvv << 3 | low),
-                         static_cast<std::uint8_t>(opcode)};
+                         static_cast<std::uint8_t>(w << 7 | vvvv << 3 | low), static_cast<std::uint8_t>(opcode)};
         };
         for (const unsigned vvvv : {15u, is_64_ ? 2u : 10u}) {
             if (!is_anything(head(7, vvvv))) continue;
@@ -166,8 +165,8 @@ class Collector {
         if (!ZYAN_SUCCESS(reader_.look(bytes, context, encoding_.decoded))) return true;
         const ZydisDecodedInstruction& decoded = encoding_.decoded;
         const bool has_modrm = (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&reader_.zydis(), &context, &decoded,
-                                                     encoding_.operands.data(), decoded.operand_count)))
+        if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&reader_.zydis(), &context, &decoded, encoding_.operands.data(),
+                                                     decoded.operand_count)))
             return has_modrm;
         encoding_.mode = reader_.mode();
         const FormKey key = form_of(encoding_);
@@ -244,8 +243,7 @@ bool is_same_letter(char a, char b) {
 
 bool writes_register_of(const Encoding& encoding, ZydisRegisterClass kind) {
     return std::ranges::any_of(encoding.all_operands(), [&](const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-               ZydisRegisterGetClass(operand.reg.value) == kind &&
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == kind &&
                (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
     });
 }
@@ -258,9 +256,8 @@ void visit_encodings(const EncodingReader& reader, std::uint64_t seed, const Vis
 
 Catalogue make_catalogue(const EncodingReader& reader, const CatalogueOptions& options) {
     Collector collector(reader, options);
-    visit_encodings(reader, options.seed, [&](std::span<const std::uint8_t, Decoder::longest> bytes) {
-        return collector.visit(bytes);
-    });
+    visit_encodings(reader, options.seed,
+                    [&](std::span<const std::uint8_t, Decoder::longest> bytes) { return collector.visit(bytes); });
     return collector.take();
 }
 
@@ -275,27 +272,22 @@ std::string_view why_not_judged(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_RDPID:
         case ZYDIS_MNEMONIC_RDRAND:
         case ZYDIS_MNEMONIC_RDSEED:
-        case ZYDIS_MNEMONIC_XGETBV:
-            return "the answer is the machine's own";
+        case ZYDIS_MNEMONIC_XGETBV: return "the answer is the machine's own";
         case ZYDIS_MNEMONIC_VMCALL:
-        case ZYDIS_MNEMONIC_VMMCALL:
-            return "it asks the hypervisor";
+        case ZYDIS_MNEMONIC_VMMCALL: return "it asks the hypervisor";
         case ZYDIS_MNEMONIC_SGDT:
         case ZYDIS_MNEMONIC_SIDT:
         case ZYDIS_MNEMONIC_SLDT:
         case ZYDIS_MNEMONIC_STR:
-        case ZYDIS_MNEMONIC_SMSW:
-            return "the host's kernel answers in the CPU's place (UMIP)";
+        case ZYDIS_MNEMONIC_SMSW: return "the host's kernel answers in the CPU's place (UMIP)";
         case ZYDIS_MNEMONIC_LAR:
         case ZYDIS_MNEMONIC_LSL:
         case ZYDIS_MNEMONIC_VERR:
-        case ZYDIS_MNEMONIC_VERW:
-            return "it reads the host's descriptor tables";
+        case ZYDIS_MNEMONIC_VERW: return "it reads the host's descriptor tables";
         case ZYDIS_MNEMONIC_RDFSBASE:
         case ZYDIS_MNEMONIC_RDGSBASE:
         case ZYDIS_MNEMONIC_WRFSBASE:
-        case ZYDIS_MNEMONIC_WRGSBASE:
-            return "the host's thread pointer";
+        case ZYDIS_MNEMONIC_WRGSBASE: return "the host's thread pointer";
         case ZYDIS_MNEMONIC_XSAVE:
         case ZYDIS_MNEMONIC_XSAVE64:
         case ZYDIS_MNEMONIC_XSAVEC:
@@ -303,8 +295,7 @@ std::string_view why_not_judged(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_XSAVEOPT:
         case ZYDIS_MNEMONIC_XSAVEOPT64:
         case ZYDIS_MNEMONIC_XRSTOR:
-        case ZYDIS_MNEMONIC_XRSTOR64:
-            return "the host has components the model has not";
+        case ZYDIS_MNEMONIC_XRSTOR64: return "the host has components the model has not";
         case ZYDIS_MNEMONIC_SYSCALL:
         case ZYDIS_MNEMONIC_SYSENTER:
         case ZYDIS_MNEMONIC_SYSRET:
@@ -315,28 +306,22 @@ std::string_view why_not_judged(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_INTO:
         case ZYDIS_MNEMONIC_IRET:
         case ZYDIS_MNEMONIC_IRETD:
-        case ZYDIS_MNEMONIC_IRETQ:
-            return "it leaves for the host's kernel or another code segment";
+        case ZYDIS_MNEMONIC_IRETQ: return "it leaves for the host's kernel or another code segment";
         case ZYDIS_MNEMONIC_MONITOR:
         case ZYDIS_MNEMONIC_MWAIT:
         case ZYDIS_MNEMONIC_MONITORX:
-        case ZYDIS_MNEMONIC_MWAITX:
-            return "it waits";
-        default:
-            break;
+        case ZYDIS_MNEMONIC_MWAITX: return "it waits";
+        default: break;
     }
     if (decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return "it leaves for another code segment";
     if (encoding.is_branch() && decoded.operand_width == 16) return "it leaves for the first 64 KiB";
     if (writes_register_of(encoding, ZYDIS_REGCLASS_SEGMENT)) return "it loads a segment register";
     if (decoded.address_width == 16) {
         // The stack is addressed by SS.B, whatever the address size.
-        const bool reaches =
-            std::ranges::none_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
-                return operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
-                       operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
-                       (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN ||
-                        operand.mem.segment != ZYDIS_REGISTER_SS);
-            });
+        const bool reaches = std::ranges::none_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
+            return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
+                   (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN || operand.mem.segment != ZYDIS_REGISTER_SS);
+        });
         if (!reaches) return "16-bit addresses do not reach the memory";
     }
     return {};
@@ -355,20 +340,16 @@ bool can_be_placed(const Encoding& encoding) {
     // The push of a CALL moves the stack pointer that would say where to.
     if (encoding.is_branch() &&
         std::ranges::any_of(encoding.visible_operands(), [&](const ZydisDecodedOperand& operand) {
-            const auto is_sp = [&](ZydisRegister name) {
-                return name != ZYDIS_REGISTER_NONE && id(name) == rsp;
-            };
+            const auto is_sp = [&](ZydisRegister name) { return name != ZYDIS_REGISTER_NONE && id(name) == rsp; };
             return operand.type == ZYDIS_OPERAND_TYPE_REGISTER ? is_sp(operand.reg.value)
-                   : operand.type == ZYDIS_OPERAND_TYPE_MEMORY
-                       ? is_sp(operand.mem.base) || is_sp(operand.mem.index)
-                       : false;
+                   : operand.type == ZYDIS_OPERAND_TYPE_MEMORY ? is_sp(operand.mem.base) || is_sp(operand.mem.index)
+                                                               : false;
         }))
         return false;
     for (const ZydisDecodedOperand& operand : encoding.all_operands()) {
         if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
         const ZydisDecodedOperandMem& memory = operand.mem;
-        if (memory.segment == ZYDIS_REGISTER_FS || (memory.segment == ZYDIS_REGISTER_GS && !flat_gs))
-            return false;
+        if (memory.segment == ZYDIS_REGISTER_FS || (memory.segment == ZYDIS_REGISTER_GS && !flat_gs)) return false;
         if (operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) continue;
         const bool is_vector = memory.type == ZYDIS_MEMOP_TYPE_VSIB;
         if (!is_vector && memory.base != ZYDIS_REGISTER_NONE && memory.base == memory.index) return false;
@@ -394,8 +375,7 @@ bool matches(std::string_view pattern, std::string_view name) {
             if (matches(pattern.substr(1), name.substr(skipped))) return true;
         return false;
     }
-    if (name.empty() || (pattern.front() != '?' && !is_same_letter(pattern.front(), name.front())))
-        return false;
+    if (name.empty() || (pattern.front() != '?' && !is_same_letter(pattern.front(), name.front()))) return false;
     return matches(pattern.substr(1), name.substr(1));
 }
 

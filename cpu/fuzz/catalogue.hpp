@@ -21,9 +21,8 @@ struct Form {
 };
 
 struct Catalogue {
-    std::vector<Form> forms;  // in the order of their keys
-    std::map<std::string, unsigned, std::less<>>
-        without_a_row;  // mnemonics Zydis knows and we do not: forms of each
+    std::vector<Form> forms;                                     // in the order of their keys
+    std::map<std::string, unsigned, std::less<>> without_a_row;  // mnemonics Zydis knows and we do not: forms of each
     std::uint64_t strings_tried = 0;
 };
 

@@ -25,41 +25,33 @@ bool find_count(const Encoding& encoding, const NativeRegisters& start, Counted&
     switch (encoding.decoded.mnemonic) {
         case ZYDIS_MNEMONIC_SHL:
         case ZYDIS_MNEMONIC_SHR:
-        case ZYDIS_MNEMONIC_SAR:
-            counted.shifts = true;
-            break;
+        case ZYDIS_MNEMONIC_SAR: counted.shifts = true; break;
         case ZYDIS_MNEMONIC_SHLD:
-        case ZYDIS_MNEMONIC_SHRD:
-            counted.is_double = true;
-            break;
+        case ZYDIS_MNEMONIC_SHRD: counted.is_double = true; break;
         case ZYDIS_MNEMONIC_ROL:
         case ZYDIS_MNEMONIC_ROR:
         case ZYDIS_MNEMONIC_RCL:
-        case ZYDIS_MNEMONIC_RCR:
-            break;
-        default:
-            return false;
+        case ZYDIS_MNEMONIC_RCR: break;
+        default: return false;
     }
     counted.width = encoding.operands[0].size;
     const ZydisDecodedOperand& last = encoding.visible_operands().back();
-    const std::uint64_t raw =
-        last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? last.imm.value.u : start.general[rcx];
+    const std::uint64_t raw = last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? last.imm.value.u : start.general[rcx];
     counted.count = static_cast<unsigned>(raw & (counted.width == 64 ? 63 : 31));
     return true;
 }
 
-void compare_x87(const FloatingPointState& start, const FloatingPointState& ours,
-                 const FloatingPointState& theirs, bool has_selectors, std::vector<Field>& fields) {
-    const auto add = [&](Part part, unsigned number, std::uint64_t here, std::uint64_t there,
-                         std::uint64_t before, unsigned word = 0) {
+void compare_x87(const FloatingPointState& start, const FloatingPointState& ours, const FloatingPointState& theirs,
+                 bool has_selectors, std::vector<Field>& fields) {
+    const auto add = [&](Part part, unsigned number, std::uint64_t here, std::uint64_t there, std::uint64_t before,
+                         unsigned word = 0) {
         if (here != there) fields.push_back({part, number, here, there, before, word});
     };
     add(Part::x87_control, 0, ours.control, theirs.control, start.control);
     add(Part::x87_status, 0, ours.status, theirs.status, start.status);
     add(Part::x87_tag, 0, emptiness(ours.tag), emptiness(theirs.tag), emptiness(start.tag));
     add(Part::x87_opcode, 0, ours.opcode, theirs.opcode, start.opcode);
-    add(Part::x87_instruction, 0, ours.instruction_pointer, theirs.instruction_pointer,
-        start.instruction_pointer);
+    add(Part::x87_instruction, 0, ours.instruction_pointer, theirs.instruction_pointer, start.instruction_pointer);
     add(Part::x87_data, 0, ours.data_pointer, theirs.data_pointer, start.data_pointer);
     if (has_selectors) {
         const auto both = [](const FloatingPointState& state) {
@@ -68,8 +60,7 @@ void compare_x87(const FloatingPointState& start, const FloatingPointState& ours
         add(Part::x87_selectors, 0, both(ours), both(theirs), both(start));
     }
     for (unsigned n = 0; n < 8; ++n) {
-        const X87Register &here = ours.registers[n], &there = theirs.registers[n],
-                          &before = start.registers[n];
+        const X87Register &here = ours.registers[n], &there = theirs.registers[n], &before = start.registers[n];
         add(Part::x87_register, n, here.significand, there.significand, before.significand, 0);
         add(Part::x87_register, n, here.sign_exponent, there.sign_exponent, before.sign_exponent, 1);
     }
@@ -98,8 +89,8 @@ bool is_undefined(const Encoding& encoding, const NativeRegisters& start) {
 
 void compare(const Encoding& encoding, const State& start, const Outcome& ours, const Outcome& theirs,
              std::vector<Field>& fields) {
-    const auto add = [&](Part part, unsigned number, std::uint64_t here, std::uint64_t there,
-                         std::uint64_t before, unsigned word = 0) {
+    const auto add = [&](Part part, unsigned number, std::uint64_t here, std::uint64_t there, std::uint64_t before,
+                         unsigned word = 0) {
         if (here != there) [[unlikely]]
             fields.push_back({part, number, here, there, before, word});
     };
@@ -124,8 +115,7 @@ void compare(const Encoding& encoding, const State& start, const Outcome& ours, 
         add(Part::general, n, here.registers.general[n] & mask, there.registers.general[n] & mask,
             start.registers.general[n] & mask);
     if (here.registers.rflags != there.registers.rflags) {
-        const std::uint64_t defined =
-            faulted ? ~std::uint64_t{0} : ~undefined_flags(encoding, start.registers);
+        const std::uint64_t defined = faulted ? ~std::uint64_t{0} : ~undefined_flags(encoding, start.registers);
         add(Part::flags, 0, here.registers.rflags & defined, there.registers.rflags & defined,
             start.registers.rflags & defined);
     }
@@ -135,12 +125,11 @@ void compare(const Encoding& encoding, const State& start, const Outcome& ours, 
     add(Part::mxcsr, 0, mine.mxcsr, its.mxcsr, start.floating_point.mxcsr);
     for (unsigned n = 0; n < count; ++n)
         for (unsigned word = 0; word < 4; ++word)
-            add(Part::vector, n, mine.vector[n][word], its.vector[n][word],
-                start.floating_point.vector[n][word], word);
+            add(Part::vector, n, mine.vector[n][word], its.vector[n][word], start.floating_point.vector[n][word], word);
 }
 
-void compare_memory(std::span<const std::byte, memory_size> ours,
-                    std::span<const std::byte, memory_size> theirs, std::vector<Field>& fields) {
+void compare_memory(std::span<const std::byte, memory_size> ours, std::span<const std::byte, memory_size> theirs,
+                    std::vector<Field>& fields) {
     if (std::memcmp(ours.data(), theirs.data(), memory_size) == 0) [[likely]]
         return;
     constexpr unsigned most = 8;

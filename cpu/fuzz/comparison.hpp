@@ -18,7 +18,7 @@ bool is_undefined(const Encoding& encoding, const NativeRegisters& start);
 void compare(const Encoding& encoding, const State& start, const Outcome& ours, const Outcome& theirs,
              std::vector<Field>& fields);
 // Appends the first few words of memory that differ. `before` is the memory at the start, if it is known.
-void compare_memory(std::span<const std::byte, memory_size> ours,
-                    std::span<const std::byte, memory_size> theirs, std::vector<Field>& fields);
+void compare_memory(std::span<const std::byte, memory_size> ours, std::span<const std::byte, memory_size> theirs,
+                    std::vector<Field>& fields);
 
 }  // namespace xenolith::cpu::fuzz

@@ -34,39 +34,27 @@ OperandKind kind_of(ZydisRegister name) {
         case ZYDIS_REGCLASS_GPR8:
         case ZYDIS_REGCLASS_GPR16:
         case ZYDIS_REGCLASS_GPR32:
-        case ZYDIS_REGCLASS_GPR64:
-            return general;
-        case ZYDIS_REGCLASS_SEGMENT:
-            return segment;
-        case ZYDIS_REGCLASS_CONTROL:
-            return control;
-        case ZYDIS_REGCLASS_DEBUG:
-            return debug;
-        case ZYDIS_REGCLASS_X87:
-            return x87;
-        case ZYDIS_REGCLASS_MMX:
-            return mmx;
-        case ZYDIS_REGCLASS_XMM:
-            return xmm;
-        case ZYDIS_REGCLASS_YMM:
-            return ymm;
-        default:
-            return other;
+        case ZYDIS_REGCLASS_GPR64: return general;
+        case ZYDIS_REGCLASS_SEGMENT: return segment;
+        case ZYDIS_REGCLASS_CONTROL: return control;
+        case ZYDIS_REGCLASS_DEBUG: return debug;
+        case ZYDIS_REGCLASS_X87: return x87;
+        case ZYDIS_REGCLASS_MMX: return mmx;
+        case ZYDIS_REGCLASS_XMM: return xmm;
+        case ZYDIS_REGCLASS_YMM: return ymm;
+        default: return other;
     }
 }
 
 OperandKind kind_of(const ZydisDecodedOperand& operand) {
     switch (operand.type) {
-        case ZYDIS_OPERAND_TYPE_REGISTER:
-            return kind_of(operand.reg.value);
+        case ZYDIS_OPERAND_TYPE_REGISTER: return kind_of(operand.reg.value);
         case ZYDIS_OPERAND_TYPE_MEMORY:
             return operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN   ? address
                    : operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB ? vector_memory
                                                                : memory;
-        case ZYDIS_OPERAND_TYPE_POINTER:
-            return pointer;
-        default:
-            return operand.imm.is_relative ? relative : immediate;
+        case ZYDIS_OPERAND_TYPE_POINTER: return pointer;
+        default: return operand.imm.is_relative ? relative : immediate;
     }
 }
 
@@ -79,18 +67,15 @@ bool counts_in_register(ZydisMnemonic mnemonic) {
         case ZYDIS_MNEMONIC_LOOPNE:
         case ZYDIS_MNEMONIC_JCXZ:
         case ZYDIS_MNEMONIC_JECXZ:
-        case ZYDIS_MNEMONIC_JRCXZ:
-            return true;
-        default:
-            return false;
+        case ZYDIS_MNEMONIC_JRCXZ: return true;
+        default: return false;
     }
 }
 
 // Where Zydis is wrong (SDM vol. 2A, table 2-3): SIB.base 5 with ModRM.mod 0 is no base, whatever REX.B says.
 void correct_operands(Encoding& encoding) {
     const ZydisDecodedInstruction& decoded = encoding.decoded;
-    if (!encoding.has_attribute(ZYDIS_ATTRIB_HAS_SIB) || decoded.raw.modrm.mod != 0 ||
-        decoded.raw.sib.base != 5)
+    if (!encoding.has_attribute(ZYDIS_ATTRIB_HAS_SIB) || decoded.raw.modrm.mod != 0 || decoded.raw.sib.base != 5)
         return;
     for (ZydisDecodedOperand& operand : std::span(encoding.operands).first(decoded.operand_count_visible))
         if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
@@ -114,8 +99,7 @@ const ZydisDecodedOperand* Encoding::memory_operand() const {
 
 bool Encoding::uses(ZydisRegisterClass kind) const {
     return std::ranges::any_of(all_operands(), [&](const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-               ZydisRegisterGetClass(operand.reg.value) == kind;
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == kind;
     });
 }
 
@@ -126,10 +110,18 @@ bool Encoding::uses_floating_point() const {
         case ZYDIS_CATEGORY_MMX:
         case ZYDIS_CATEGORY_SSE:
         case ZYDIS_CATEGORY_XSAVE:
-        case ZYDIS_CATEGORY_XSAVEOPT:
-            return true;
-        default:
-            break;
+        case ZYDIS_CATEGORY_XSAVEOPT: return true;
+        default: break;
+    }
+    // A conversion from memory to a general register shows no operand that says so.
+    switch (decoded.meta.isa_ext) {
+        case ZYDIS_ISA_EXT_X87:
+        case ZYDIS_ISA_EXT_MMX:
+        case ZYDIS_ISA_EXT_SSE:
+        case ZYDIS_ISA_EXT_SSE2:
+        case ZYDIS_ISA_EXT_SSE3:
+        case ZYDIS_ISA_EXT_SSSE3: return true;
+        default: break;
     }
     if (decoded.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) return true;
     return std::ranges::any_of(all_operands(), [](const ZydisDecodedOperand& operand) {
@@ -139,10 +131,8 @@ bool Encoding::uses_floating_point() const {
             case ZYDIS_REGISTER_MXCSR:
             case ZYDIS_REGISTER_X87CONTROL:
             case ZYDIS_REGISTER_X87STATUS:
-            case ZYDIS_REGISTER_X87TAG:
-                return true;
-            default:
-                break;
+            case ZYDIS_REGISTER_X87TAG: return true;
+            default: break;
         }
         const OperandKind kind = kind_of(operand.reg.value);
         return kind == x87 || kind == mmx || kind == xmm || kind == ymm;
@@ -157,8 +147,7 @@ bool Encoding::touches_memory() const {
 
 bool Encoding::writes_memory() const {
     return std::ranges::any_of(all_operands(), [](const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
-               (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+        return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
     });
 }
 
@@ -168,8 +157,8 @@ std::string Encoding::text() const {
     ZydisFormatter formatter;
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
     char line[128] = "";
-    ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible,
-                                    line, sizeof(line), 0, nullptr);
+    ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible, line,
+                                    sizeof(line), 0, nullptr);
     std::string text = fmt::format("{}  [", line);
     for (unsigned n = 0; n < decoded.length; ++n) text += fmt::format("{}{:02x}", n == 0 ? "" : " ", code[n]);
     return text + "]";
@@ -179,9 +168,7 @@ std::string Encoding::text() const {
 
 EncodingReader::EncodingReader(const Decoder& decoder, DecodeMode mode) : decoder_(decoder), mode_(mode) {
     switch (mode) {
-        case DecodeMode::real16:
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
-            break;
+        case DecodeMode::real16: ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16); break;
         case DecodeMode::protected16:
             ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
             break;
@@ -195,13 +182,11 @@ EncodingReader::EncodingReader(const Decoder& decoder, DecodeMode mode) : decode
         case DecodeMode::compatibility32:
             ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
             break;
-        case DecodeMode::long64:
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-            break;
+        case DecodeMode::long64: ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); break;
     }
     // As our decoder has them.
-    for (const ZydisDecoderMode extension : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-                                             ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_WBNOINVD})
+    for (const ZydisDecoderMode extension :
+         {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_WBNOINVD})
         ZydisDecoderEnableMode(&zydis_, extension, ZYAN_FALSE);
 }
 
@@ -212,8 +197,8 @@ ZyanStatus EncodingReader::look(std::span<const std::uint8_t> bytes, ZydisDecode
 
 bool EncodingReader::read(std::span<const std::uint8_t> bytes, Encoding& encoding) const {
     bytes = bytes.first(std::min(bytes.size(), Decoder::longest));
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_, bytes.data(), bytes.size(), &encoding.decoded,
-                                             encoding.operands.data())))
+    if (!ZYAN_SUCCESS(
+            ZydisDecoderDecodeFull(&zydis_, bytes.data(), bytes.size(), &encoding.decoded, encoding.operands.data())))
         return false;
     correct_operands(encoding);
     encoding.mode = mode_;
@@ -236,17 +221,15 @@ FormKey form_of(const Encoding& encoding) {
         const OperandKind kind = kind_of(operand);
         if (kind == general || kind == memory || kind == mmx || kind == xmm || kind == ymm || kind == x87)
             shows_width = true;
-        if (place < key.operands.size())
-            key.operands[place++] = static_cast<std::uint32_t>(kind << 16 | operand.size);
+        if (place < key.operands.size()) key.operands[place++] = static_cast<std::uint32_t>(kind << 16 | operand.size);
     }
     if (!shows_width && !encoding.uses_floating_point()) key.operand_width = decoded.operand_width;
-    const bool has_memory = std::ranges::any_of(
-        encoding.all_operands(),
-        [](const ZydisDecodedOperand& operand) { return operand.type == ZYDIS_OPERAND_TYPE_MEMORY; });
+    const bool has_memory = std::ranges::any_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
+        return operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
+    });
     if (has_memory || counts_in_register(decoded.mnemonic)) key.address_width = decoded.address_width;
     const auto add = [&](ZydisInstructionAttributes attribute, unsigned prefix) {
-        if (encoding.has_attribute(attribute))
-            key.prefixes = static_cast<std::uint8_t>(key.prefixes | prefix);
+        if (encoding.has_attribute(attribute)) key.prefixes = static_cast<std::uint8_t>(key.prefixes | prefix);
     };
     add(ZYDIS_ATTRIB_HAS_LOCK, prefix_lock);
     add(ZYDIS_ATTRIB_HAS_REP, prefix_rep);
@@ -268,8 +251,8 @@ std::string form_name(const FormKey& key) {
         const auto kind = static_cast<OperandKind>(operand >> 16);
         name += separator;
         name += kind_names[kind];
-        const bool has_size = kind == general || kind == memory || kind == immediate || kind == relative ||
-                              kind == vector_memory;
+        const bool has_size =
+            kind == general || kind == memory || kind == immediate || kind == relative || kind == vector_memory;
         if (has_size) name += std::to_string(operand & 0xffff);
         separator = ", ";
     }

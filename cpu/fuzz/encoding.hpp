@@ -31,9 +31,7 @@ struct Encoding {
     std::span<const ZydisDecodedOperand> visible_operands() const {
         return std::span(operands).first(decoded.operand_count_visible);
     }
-    bool has_attribute(ZydisInstructionAttributes attribute) const {
-        return (decoded.attributes & attribute) != 0;
-    }
+    bool has_attribute(ZydisInstructionAttributes attribute) const { return (decoded.attributes & attribute) != 0; }
     bool repeats() const {
         return has_attribute(ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
     }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
 namespace xenolith::cpu::fuzz {
@@ -54,16 +55,15 @@ class ModeRun {
     void run(std::uint64_t count) {
         Catalogue catalogue = make_catalogue(reader_, {.seed = options_.seed, .pattern = options_.pattern});
         if (options_.shard == 0)
-            for (const auto& [mnemonic, forms] : catalogue.without_a_row)
-                report_.without_a_row[mnemonic] += forms;
+            for (const auto& [mnemonic, forms] : catalogue.without_a_row) report_.without_a_row[mnemonic] += forms;
         for (std::size_t n = options_.shard; n < catalogue.forms.size(); n += options_.shards)
             tallies_.push_back({.form = &catalogue.forms[n]});
-        const auto judged = static_cast<std::uint64_t>(std::ranges::count_if(
-            tallies_, [](const Tally& tally) { return tally.form->not_judged.empty(); }));
+        const auto judged = static_cast<std::uint64_t>(
+            std::ranges::count_if(tallies_, [](const Tally& tally) { return tally.form->not_judged.empty(); }));
         if (judged != 0) rounds(count, judged);
         for (const Tally& tally : tallies_)
-            report_.forms.push_back({sides_.mode, std::string(mnemonic_of(*tally.form)), tally.form->name,
-                                     tally.tests, tally.differences, tally.form->not_judged});
+            report_.forms.push_back({sides_.mode, std::string(mnemonic_of(*tally.form)), tally.form->name, tally.tests,
+                                     tally.differences, tally.form->not_judged});
         for (const Tally& tally : tallies_)
             if (tally.finding != 0) report_.findings[tally.finding - 1].times = tally.differences;
         for (std::size_t n = 0; n < report_.quirk_counts.size(); ++n)
@@ -117,16 +117,23 @@ class ModeRun {
             ++report_.tests;
             if (pair_.theirs().cpu.fault) ++tally.faults;
             if (!differs) continue;
+            if (tally.finding == 0) {
+                // Before it is reported it has to happen again.
+                if (std::optional<Finding> finding = find_out(*tally.form, seed, n)) {
+                    report_.findings.push_back(std::move(*finding));
+                    tally.finding = report_.findings.size();
+                    ++tally.differences;
+                } else {
+                    ++report_.not_repeated;
+                }
+                return;  // the pair has been used for other things
+            }
             ++tally.differences;
-            if (tally.finding != 0) continue;
-            report_.findings.push_back(find_out(*tally.form, seed, n));
-            tally.finding = report_.findings.size();
-            return;  // the pair has been used for other things
         }
     }
 
     // Runs the series again up to the test that differed, and makes it small.
-    Finding find_out(const Form& form, std::uint64_t seed, unsigned number) {
+    std::optional<Finding> find_out(const Form& form, std::uint64_t seed, unsigned number) {
         Random random(seed);
         Encoding encoding;
         start_series(form, random, encoding);
@@ -146,13 +153,13 @@ class ModeRun {
         // The mnemonic must stay, and some part that differs, lest another difference is found. A branch must
         // go on leading to where it does.
         parts_ = 0;
-        const bool differs_again = fails(*reproducer, encoding);
+        if (!fails(*reproducer, encoding)) return std::nullopt;
         for (const Field& field : pair_.fields()) parts_ |= bit_of(field);
         const auto still_fails = [&](const Reproducer& smaller) { return fails(smaller, encoding); };
-        if (differs_again && encoding.is_branch()) {
+        if (encoding.is_branch()) {
             forget_background(*reproducer, sides_.layout, still_fails);
-        } else if (differs_again) {
-            shrink(*reproducer, sides_.layout, still_fails);
+        } else {
+            shrink(*reproducer, sides_.layout, bit_offset_register(encoding), still_fails);
         }
         Finding finding;
         finding.mode = sides_.mode;
@@ -160,7 +167,6 @@ class ModeRun {
         fails(*reproducer, encoding);
         finding.instruction = shrunk_.text();
         for (const Field& field : pair_.fields()) finding.fields.push_back(field.text());
-        if (finding.fields.empty()) finding.fields.push_back("the test alone does not differ");
         finding.line = to_line(*reproducer);
         return finding;
     }
@@ -168,16 +174,14 @@ class ModeRun {
     bool fails(const Reproducer& reproducer, const Encoding& original) {
         if (original.uses_floating_point() && !is_consistent(reproducer.state.floating_point)) return false;
         if (!reader_.read(reproducer.code, shrunk_) || !shrunk_.has_row ||
-            shrunk_.decoded.length != reproducer.code.size() ||
-            shrunk_.decoded.mnemonic != original.decoded.mnemonic || !why_not_judged(shrunk_).empty() ||
-            !can_be_placed(shrunk_))
+            shrunk_.decoded.length != reproducer.code.size() || shrunk_.decoded.mnemonic != original.decoded.mnemonic ||
+            !why_not_judged(shrunk_).empty() || !can_be_placed(shrunk_))
             return false;
         pair_.set_memory(reproducer.memory);
         pair_.prepare(shrunk_);
         if (!pair_.run(reproducer.state, {})) return false;
-        return parts_ == 0 || std::ranges::any_of(pair_.fields(), [&](const Field& field) {
-                   return (bit_of(field) & parts_) != 0;
-               });
+        return parts_ == 0 ||
+               std::ranges::any_of(pair_.fields(), [&](const Field& field) { return (bit_of(field) & parts_) != 0; });
     }
     static std::uint32_t bit_of(const Field& field) { return 1u << static_cast<unsigned>(field.part); }
 
@@ -228,8 +232,7 @@ Reproduction reproduce(const Sides& sides, const Reproducer& reproducer) {
     Encoding encoding;
     if (!reader.read(reproducer.code, encoding)) throw std::invalid_argument("code: no instruction");
     if (encoding.decoded.length != reproducer.code.size())
-        throw std::invalid_argument(
-            fmt::format("code: the instruction is {} bytes long", encoding.decoded.length));
+        throw std::invalid_argument(fmt::format("code: the instruction is {} bytes long", encoding.decoded.length));
     if (!encoding.has_row) throw std::invalid_argument("code: the instruction has no row");
     if (const std::string_view reason = why_not_judged(encoding); !reason.empty())
         throw std::invalid_argument(fmt::format("code: the host's CPU cannot judge it: {}", reason));

@@ -1,5 +1,5 @@
-// Where the host's CPU and the manual part, or where the manual leaves a choice that Zydis does not know of:
-// differences that are not ours. Every report counts them.
+// Known differences that are not ours: where the host's CPU and the manual part, or where the manual leaves a choice
+// that Zydis does not know of. Those that are ours and not mended yet say so. Every report counts them.
 #pragma once
 
 #include <span>
@@ -15,6 +15,7 @@ struct HostQuirk {
     // Whether it accounts for the field.
     bool (*explains)(const Encoding& encoding, const State& start, const Outcome& ours, const Outcome& theirs,
                      const Field& field);
+    bool is_ours = false;
 };
 
 std::span<const HostQuirk> host_quirks();

@@ -53,8 +53,8 @@ bool Pair::is_explained(const State& start) {
 
 bool is_consistent(const FloatingPointState& state) {
     const unsigned unmasked = state.status & ~state.control & 0x3fu;
-    return ((state.status & 0x80u) != 0) == (unmasked != 0) &&
-           (state.status >> 15 & 1) == (state.status >> 7 & 1) && state.mxcsr <= 0xffff;
+    return ((state.status & 0x80u) != 0) == (unmasked != 0) && (state.status >> 15 & 1) == (state.status >> 7 & 1) &&
+           state.mxcsr <= 0xffff;
 }
 
 }  // namespace xenolith::cpu::fuzz

@@ -121,14 +121,12 @@ void read_item(std::string_view item, Reproducer& reproducer) {
     if (indexed(name, "ymm", 16, index)) {
         const auto parts = split(value, ':');
         if (parts.size() != 4) refuse(item, "expected four words, the highest first");
-        for (unsigned n = 0; n < 4; ++n)
-            state.floating_point.vector[index][3 - n] = number_from(item, parts[n]);
+        for (unsigned n = 0; n < 4; ++n) state.floating_point.vector[index][3 - n] = number_from(item, parts[n]);
         return;
     }
     if (name.starts_with('m')) {
         const std::uint64_t at = number_from(item, name.substr(1));
-        if (at > memory_size - 8 || at % 8 != 0)
-            refuse(item, "expected an offset of a word in the operand memory");
+        if (at > memory_size - 8 || at % 8 != 0) refuse(item, "expected an offset of a word in the operand memory");
         const std::uint64_t word = number_from(item, value);
         std::memcpy(reproducer.memory.data() + at, &word, sizeof(word));
         return;
@@ -148,8 +146,7 @@ class Shrinker {
         if (attempt(value, blank)) return;
         if constexpr (sizeof(T) > 4) {
             for (const T mask : {T{0xff}, T{0xffff}, static_cast<T>(0xffffffff)})
-                if (blank == 0 && (value & mask) != value && attempt(value, static_cast<T>(value & mask)))
-                    break;
+                if (blank == 0 && (value & mask) != value && attempt(value, static_cast<T>(value & mask))) break;
         }
         // Bit by bit towards the blank value, from the top.
         for (unsigned bit = sizeof(T) * 8; bit-- > 0;) {
@@ -226,12 +223,10 @@ std::string to_line(const Reproducer& reproducer) {
         if (state.registers.general[n] != 0)
             line += fmt::format(" {}={:x}", general_register_name(n), state.registers.general[n]);
     for (const Scalar& scalar : scalars)
-        if (scalar.get(state) != scalar.get(usual))
-            line += fmt::format(" {}={:x}", scalar.name, scalar.get(state));
+        if (scalar.get(state) != scalar.get(usual)) line += fmt::format(" {}={:x}", scalar.name, scalar.get(state));
     for (unsigned n = 0; n < 8; ++n) {
         const X87Register& value = state.floating_point.registers[n];
-        if (value != X87Register{})
-            line += fmt::format(" x87r{}={:x}:{:x}", n, value.sign_exponent, value.significand);
+        if (value != X87Register{}) line += fmt::format(" x87r{}={:x}:{:x}", n, value.sign_exponent, value.significand);
     }
     for (unsigned n = 0; n < 16; ++n) {
         const auto& words = state.floating_point.vector[n];
@@ -239,8 +234,7 @@ std::string to_line(const Reproducer& reproducer) {
             line += fmt::format(" ymm{}={:x}:{:x}:{:x}:{:x}", n, words[3], words[2], words[1], words[0]);
     }
     for (std::size_t at = 0; at < memory_size; at += 8)
-        if (const std::uint64_t word = word_of(reproducer, at); word != 0)
-            line += fmt::format(" m{:x}={:x}", at, word);
+        if (const std::uint64_t word = word_of(reproducer, at); word != 0) line += fmt::format(" m{:x}={:x}", at, word);
     return line;
 }
 
@@ -259,15 +253,15 @@ void forget_background(Reproducer& reproducer, const Layout& layout,
         std::uint32_t value;
         std::memcpy(&value, reproducer.memory.data() + at, sizeof(value));
         if (value == layout.forward || value == layout.backward)
-            std::fill_n(kept.begin() + static_cast<std::ptrdiff_t>(at),
-                        std::min<std::size_t>(8, memory_size - at), true);
+            std::fill_n(kept.begin() + static_cast<std::ptrdiff_t>(at), std::min<std::size_t>(8, memory_size - at),
+                        true);
     }
     for (std::size_t at = 0; at < memory_size; ++at)
         if (!kept[at]) smaller->memory[at] = std::byte{0};
     if (fails(*smaller)) reproducer = *smaller;
 }
 
-void shrink(Reproducer& reproducer, const Layout& layout,
+void shrink(Reproducer& reproducer, const Layout& layout, int kept,
             const std::function<bool(const Reproducer&)>& fails) {
     const auto blank = std::make_unique<Reproducer>(Reproducer::blank());
     Shrinker shrinker(reproducer, fails);
@@ -275,7 +269,9 @@ void shrink(Reproducer& reproducer, const Layout& layout,
     shrinker.clear_memory(0, memory_size);
     State& state = reproducer.state;
     const State& usual = blank->state;
-    for (std::uint64_t& value : state.registers.general) {
+    for (int number = 0; number < 16; ++number) {
+        if (number == kept) continue;
+        std::uint64_t& value = state.registers.general[static_cast<unsigned>(number)];
         constexpr std::uint64_t reach = 0x10000;
         if ((value & 0xffffffff) - layout.memory + reach < memory_size + 2 * reach) {
             shrinker.attempt(value, value & 0xffffffff);

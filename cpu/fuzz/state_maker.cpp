@@ -14,21 +14,14 @@ constexpr std::int64_t memory_middle = 0x1800, memory_range = 0x1000, page_bound
 
 ValueKind kind_of(const ZydisDecodedOperand& operand) {
     switch (operand.element_type) {
-        case ZYDIS_ELEMENT_TYPE_FLOAT16:
-            return ValueKind::real16;
-        case ZYDIS_ELEMENT_TYPE_FLOAT32:
-            return ValueKind::real32;
-        case ZYDIS_ELEMENT_TYPE_FLOAT64:
-            return ValueKind::real64;
-        case ZYDIS_ELEMENT_TYPE_FLOAT80:
-            return ValueKind::real80;
-        case ZYDIS_ELEMENT_TYPE_LONGBCD:
-            return ValueKind::decimal;
+        case ZYDIS_ELEMENT_TYPE_FLOAT16: return ValueKind::real16;
+        case ZYDIS_ELEMENT_TYPE_FLOAT32: return ValueKind::real32;
+        case ZYDIS_ELEMENT_TYPE_FLOAT64: return ValueKind::real64;
+        case ZYDIS_ELEMENT_TYPE_FLOAT80: return ValueKind::real80;
+        case ZYDIS_ELEMENT_TYPE_LONGBCD: return ValueKind::decimal;
         case ZYDIS_ELEMENT_TYPE_INT:
-        case ZYDIS_ELEMENT_TYPE_UINT:
-            return ValueKind::integer;
-        default:
-            return ValueKind::any;
+        case ZYDIS_ELEMENT_TYPE_UINT: return ValueKind::integer;
+        default: return ValueKind::any;
     }
 }
 
@@ -37,10 +30,8 @@ bool is_general(ZydisRegister name) {
         case ZYDIS_REGCLASS_GPR8:
         case ZYDIS_REGCLASS_GPR16:
         case ZYDIS_REGCLASS_GPR32:
-        case ZYDIS_REGCLASS_GPR64:
-            return true;
-        default:
-            return false;
+        case ZYDIS_REGCLASS_GPR64: return true;
+        default: return false;
     }
 }
 
@@ -52,14 +43,14 @@ bool is_vector(ZydisRegister name) {
 // AH to BH are parts of the first four.
 int general_number(ZydisRegister name) {
     if (name >= ZYDIS_REGISTER_AH && name <= ZYDIS_REGISTER_BH) return name - ZYDIS_REGISTER_AH;
-    if (name >= ZYDIS_REGISTER_SPL && name <= ZYDIS_REGISTER_DIL) return name - ZYDIS_REGISTER_SPL + 4;
+    if (name >= ZYDIS_REGISTER_SPL && name <= ZYDIS_REGISTER_R15B) return name - ZYDIS_REGISTER_SPL + 4;
     if (name >= ZYDIS_REGISTER_AL && name <= ZYDIS_REGISTER_BL) return name - ZYDIS_REGISTER_AL;
     return ZydisRegisterGetId(name);
 }
 
 bool is_bit_string(ZydisMnemonic mnemonic) {
-    return mnemonic == ZYDIS_MNEMONIC_BT || mnemonic == ZYDIS_MNEMONIC_BTS ||
-           mnemonic == ZYDIS_MNEMONIC_BTR || mnemonic == ZYDIS_MNEMONIC_BTC;
+    return mnemonic == ZYDIS_MNEMONIC_BT || mnemonic == ZYDIS_MNEMONIC_BTS || mnemonic == ZYDIS_MNEMONIC_BTR ||
+           mnemonic == ZYDIS_MNEMONIC_BTC;
 }
 
 bool gathers_by_quadwords(ZydisMnemonic mnemonic) {
@@ -69,14 +60,18 @@ bool gathers_by_quadwords(ZydisMnemonic mnemonic) {
 
 template <std::size_t N>
 void write_bytes(std::array<std::uint8_t, N>& bytes, std::size_t at, std::size_t size, std::uint64_t value) {
-    for (std::size_t n = 0; n < size && at + n < N; ++n)
-        bytes[at + n] = static_cast<std::uint8_t>(value >> n * 8);
+    for (std::size_t n = 0; n < size && at + n < N; ++n) bytes[at + n] = static_cast<std::uint8_t>(value >> n * 8);
 }
 
 }  // namespace
 
-StateMaker::StateMaker(const EncodingReader& reader, const Layout& layout)
-    : reader_(reader), layout_(layout) {}
+int bit_offset_register(const Encoding& encoding) {
+    const bool has_one = is_bit_string(encoding.decoded.mnemonic) && encoding.touches_memory() &&
+                         encoding.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+    return has_one ? general_number(encoding.operands[1].reg.value) : -1;
+}
+
+StateMaker::StateMaker(const EncodingReader& reader, const Layout& layout) : reader_(reader), layout_(layout) {}
 
 // --- The encoding
 
@@ -96,12 +91,11 @@ bool StateMaker::complete(std::span<const std::uint8_t> from, Random& random, En
         write_bytes(bytes, immediate.offset, immediate.size / 8u, value);
     }
     const ZydisDecodedOperand* const memory = encoding.memory_operand();
-    const bool has_own_address = memory != nullptr && (memory->mem.base == ZYDIS_REGISTER_NONE ||
-                                                       memory->mem.base == ZYDIS_REGISTER_RIP ||
-                                                       memory->mem.base == ZYDIS_REGISTER_EIP);
+    const bool has_own_address =
+        memory != nullptr && (memory->mem.base == ZYDIS_REGISTER_NONE || memory->mem.base == ZYDIS_REGISTER_RIP ||
+                              memory->mem.base == ZYDIS_REGISTER_EIP);
     if (has_own_address && decoded.raw.disp.size >= 32) {
-        std::uint64_t address =
-            layout_.memory + static_cast<std::uint64_t>(pick_place(random, memory->size / 8u));
+        std::uint64_t address = layout_.memory + static_cast<std::uint64_t>(pick_place(random, memory->size / 8u));
         if (memory->mem.base != ZYDIS_REGISTER_NONE) address -= layout_.instruction_end;
         write_bytes(bytes, decoded.raw.disp.offset, decoded.raw.disp.size / 8u, address);
     }
@@ -140,8 +134,7 @@ void StateMaker::add_operand(const ZydisDecodedOperand& operand, bool is_hidden)
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
         if (is_general(operand.reg.value)) touched_.push_back(general_number(operand.reg.value));
         if (is_vector(operand.reg.value))
-            vectors_.push_back(
-                {static_cast<unsigned>(ZydisRegisterGetId(operand.reg.value)), kind_of(operand)});
+            vectors_.push_back({static_cast<unsigned>(ZydisRegisterGetId(operand.reg.value)), kind_of(operand)});
         return;
     }
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) return;
@@ -180,8 +173,7 @@ const State& StateMaker::next(Random& random) {
     patches_.clear();
     for (const int number : touched_) general(number) = edge_integer(random);
     const std::uint64_t bits = random();
-    state_.registers.rflags =
-        0x202 | (bits & rflags::arithmetic) | (bits >> 32 & 3 ? 0 : std::uint64_t{rflags::df});
+    state_.registers.rflags = 0x202 | (bits & rflags::arithmetic) | (bits >> 32 & 3 ? 0 : std::uint64_t{rflags::df});
     if (!operands_.empty() && (bits >> 40 & 63) == 0) state_.registers.rflags |= rflags::ac;
     if (uses_floating_point_) {
         FloatingPointState& floating_point = state_.floating_point;
@@ -207,11 +199,9 @@ std::int64_t StateMaker::pick_place(Random& random, unsigned size) const {
         const auto near = static_cast<std::int64_t>(shape >> 8 & 15);
         return (shape & 32) != 0 ? -near : static_cast<std::int64_t>(memory_size) - near;
     }
-    if ((shape >> 5 & 7) == 0)
-        return page_boundary - static_cast<std::int64_t>(random.pick(std::uint64_t{size} + 1));
+    if ((shape >> 5 & 7) == 0) return page_boundary - static_cast<std::int64_t>(random.pick(std::uint64_t{size} + 1));
     std::int64_t place = memory_middle + static_cast<std::int64_t>(shape >> 16) % memory_range;
-    if (size >= 16 && (shape >> 12 & 7) != 0)
-        place &= ~(std::int64_t{std::bit_floor(std::min(size, 64u))} - 1);
+    if (size >= 16 && (shape >> 12 & 7) != 0) place &= ~(std::int64_t{std::bit_floor(std::min(size, 64u))} - 1);
     return place;
 }
 
@@ -244,6 +234,7 @@ void StateMaker::point(Random& random, int number, std::uint64_t address, unsign
 }
 
 void StateMaker::place(Random& random, const MemoryOperand& operand) {
+    place_bit_offset(random);
     if (operand.is_vector_index) return place_vector_index(random, operand);
     const std::int64_t fixed = operand.place;
     if (operand.is_fixed) {
@@ -270,12 +261,14 @@ void StateMaker::place(Random& random, const MemoryOperand& operand) {
         address -= operand.size;
     point(random, operand.base, address, operand.is_stack ? 64 : address_width_);
     put(random, offset, operand.size, operand.kind);
-    const ZydisDecodedOperand& second = encoding_->operands[1];
-    if (is_bit_string(encoding_->decoded.mnemonic) && second.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-        const std::uint64_t bit = random.pick(0x8000) - 0x4000;
-        general(general_number(second.reg.value)) =
-            second.size == 32 ? random() << 32 | (bit & 0xffffffff) : bit;
-    }
+}
+
+// The offset into a bit string reaches 4 KiB either way, and no further: the host has things of its own there.
+void StateMaker::place_bit_offset(Random& random) {
+    const int number = bit_offset_register(*encoding_);
+    if (number == none) return;
+    const std::uint64_t bit = random.pick(0x8000) - 0x4000;
+    general(number) = encoding_->operands[1].size == 32 ? random() << 32 | (bit & 0xffffffff) : bit;
 }
 
 void StateMaker::place_vector_index(Random& random, const MemoryOperand& operand) {
@@ -297,14 +290,12 @@ void StateMaker::place_vector_index(Random& random, const MemoryOperand& operand
 void StateMaker::bias(Random& random) {
     const ZydisDecodedInstruction& decoded = encoding_->decoded;
     const bool uses_count = std::ranges::find(touched_, int{rcx}) != touched_.end();
-    if (uses_count && random.chance(2))
-        general(rcx) = (general(rcx) & ~std::uint64_t{0xff}) | random.pick(70);
+    if (uses_count && random.chance(2)) general(rcx) = (general(rcx) & ~std::uint64_t{0xff}) | random.pick(70);
     switch (decoded.mnemonic) {
         case ZYDIS_MNEMONIC_DIV:
         case ZYDIS_MNEMONIC_IDIV: {
             const bool negative = (general(rax) >> (decoded.operand_width - 1) & 1) != 0;
-            if (!random.chance(4))
-                general(rdx) = random.chance(2) && negative ? ~std::uint64_t{0} : random.pick(2);
+            if (!random.chance(4)) general(rdx) = random.chance(2) && negative ? ~std::uint64_t{0} : random.pick(2);
             if (encoding_->operands[0].size == 8 && !random.chance(4)) general(rax) &= ~std::uint64_t{0xf000};
             break;
         }
@@ -314,8 +305,7 @@ void StateMaker::bias(Random& random) {
             break;
         case ZYDIS_MNEMONIC_BEXTR:
             if (random.chance(2))
-                general(general_number(encoding_->operands[2].reg.value)) = random.pick(70) | random.pick(70)
-                                                                                                  << 8;
+                general(general_number(encoding_->operands[2].reg.value)) = random.pick(70) | random.pick(70) << 8;
             break;
         case ZYDIS_MNEMONIC_LOOP:
         case ZYDIS_MNEMONIC_LOOPE:
@@ -325,8 +315,7 @@ void StateMaker::bias(Random& random) {
         case ZYDIS_MNEMONIC_JRCXZ:
             if (random.chance(2)) general(rcx) = (random.chance(2) ? random() << 32 : 0) | random.pick(3);
             break;
-        default:
-            break;
+        default: break;
     }
 }
 
@@ -356,9 +345,8 @@ void StateMaker::bias_after_placing(Random& random) {
     std::uint64_t* const value = first_word();
     if (value == nullptr) return;
     const auto addressed_by = [&](int number) {
-        return std::ranges::any_of(operands_, [&](const MemoryOperand& operand) {
-            return operand.base == number || operand.index == number;
-        });
+        return std::ranges::any_of(
+            operands_, [&](const MemoryOperand& operand) { return operand.base == number || operand.index == number; });
     };
     switch (decoded.mnemonic) {
         case ZYDIS_MNEMONIC_LDMXCSR:
@@ -384,8 +372,7 @@ void StateMaker::bias_after_placing(Random& random) {
                 general(rdx) = value[1];
             }
             break;
-        default:
-            break;
+        default: break;
     }
 }
 

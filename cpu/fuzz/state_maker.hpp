@@ -10,6 +10,9 @@
 
 namespace xenolith::cpu::fuzz {
 
+// The general register that says which bit of a string in memory is meant; -1 if there is none.
+int bit_offset_register(const Encoding& encoding);
+
 class StateMaker {
   public:
     StateMaker(const EncodingReader& reader, const Layout& layout);
@@ -47,6 +50,7 @@ class StateMaker {
     void put(Random& random, std::int64_t offset, unsigned size, ValueKind kind);
     void put_word(std::int64_t offset, std::uint64_t value);
     void place(Random& random, const MemoryOperand& operand);
+    void place_bit_offset(Random& random);
     void place_vector_index(Random& random, const MemoryOperand& operand);
     void point(Random& random, int number, std::uint64_t address, unsigned address_width);
     void bias(Random& random);

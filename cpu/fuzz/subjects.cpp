@@ -4,9 +4,7 @@ namespace xenolith::cpu::fuzz {
 
 namespace {
 
-NativeMode native_mode(DecodeMode mode) {
-    return mode == DecodeMode::long64 ? NativeMode::bits64 : NativeMode::bits32;
-}
+NativeMode native_mode(DecodeMode mode) { return mode == DecodeMode::long64 ? NativeMode::bits64 : NativeMode::bits32; }
 
 }  // namespace
 

@@ -12,40 +12,23 @@ std::string_view general_register_name(unsigned number) {
 
 std::string Field::name() const {
     switch (part) {
-        case Part::fault:
-            return "fault";
-        case Part::fault_code:
-            return "error code";
-        case Part::fault_address:
-            return "fault address";
-        case Part::rip:
-            return "rip";
-        case Part::general:
-            return std::string(general_register_name(number));
-        case Part::flags:
-            return "rflags";
-        case Part::x87_control:
-            return "x87 control";
-        case Part::x87_status:
-            return "x87 status";
-        case Part::x87_tag:
-            return "x87 tag";
-        case Part::x87_opcode:
-            return "x87 opcode";
-        case Part::x87_instruction:
-            return "x87 instruction pointer";
-        case Part::x87_data:
-            return "x87 data pointer";
-        case Part::x87_selectors:
-            return "x87 pointer selectors";
-        case Part::x87_register:
-            return fmt::format("R{} {}", number, word == 0 ? "significand" : "sign and exponent");
-        case Part::mxcsr:
-            return "mxcsr";
-        case Part::vector:
-            return fmt::format("ymm{} word {}", number, word);
-        case Part::memory:
-            return fmt::format("memory +{:x}", number);
+        case Part::fault: return "fault";
+        case Part::fault_code: return "error code";
+        case Part::fault_address: return "fault address";
+        case Part::rip: return "rip";
+        case Part::general: return std::string(general_register_name(number));
+        case Part::flags: return "rflags";
+        case Part::x87_control: return "x87 control";
+        case Part::x87_status: return "x87 status";
+        case Part::x87_tag: return "x87 tag";
+        case Part::x87_opcode: return "x87 opcode";
+        case Part::x87_instruction: return "x87 instruction pointer";
+        case Part::x87_data: return "x87 data pointer";
+        case Part::x87_selectors: return "x87 pointer selectors";
+        case Part::x87_register: return fmt::format("R{} {}", number, word == 0 ? "significand" : "sign and exponent");
+        case Part::mxcsr: return "mxcsr";
+        case Part::vector: return fmt::format("ymm{} word {}", number, word);
+        case Part::memory: return fmt::format("memory +{:x}", number);
     }
     return {};
 }

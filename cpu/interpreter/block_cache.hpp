@@ -19,11 +19,11 @@ namespace xenolith::cpu {
 struct Block {
     std::unique_ptr<Instruction[]> instructions;
     std::uint32_t count = 0;
-    std::uint32_t bytes = 0;        // of all encodings together
+    std::uint32_t bytes = 0;  // of all encodings together
     mmu::GuestPhysical start;
-    mmu::GuestPhysical second_page; // of the page a crossing instruction ends in
+    mmu::GuestPhysical second_page;  // of the page a crossing instruction ends in
     bool crosses_page = false;
-    bool valid = true;              // false once its bytes were written: it may only be left, never entered
+    bool valid = true;  // false once its bytes were written: it may only be left, never entered
     DecodeMode mode = DecodeMode::real16;
 };
 

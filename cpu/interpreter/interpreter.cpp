@@ -187,7 +187,8 @@ void Interpreter::after_single_step(std::uint64_t flags_before) {
     if ((flags_before & rflags::rf) != 0) p.state.rflags &= ~rflags::rf;
     // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set.
     if ((flags_before & rflags::tf) != 0) {
-        pending_ = Event{.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bs};
+        pending_ =
+            Event{.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bs};
         deliver_pending();
     }
 }
@@ -275,8 +276,7 @@ Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
 // How many instructions of the block end inside CS's limit.
 std::uint32_t Interpreter::instructions_within_limit(const Block& block) {
     std::uint32_t count = 0;
-    while (count < block.count &&
-           processor_.state.rip + block.instructions[count].end() <= processor_.code_end())
+    while (count < block.count && processor_.state.rip + block.instructions[count].end() <= processor_.code_end())
         ++count;
     return count;
 }

@@ -70,11 +70,11 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     std::vector<JumpCacheEntry> jump_cache_;
     std::uint64_t deadline_ = 0;
     std::uint64_t instruction_end_ = 0;
-    bool careful_ = false;           // blocks are not run whole: a single step, or a budget of instructions
-    bool single_ = false;            // the next instruction runs alone
+    bool careful_ = false;  // blocks are not run whole: a single step, or a budget of instructions
+    bool single_ = false;   // the next instruction runs alone
     bool interrupt_line_ = false;
     std::atomic<bool> stop_requested_ = false;
-    std::optional<Event> pending_;   // an event whose delivery has begun and not yet succeeded
+    std::optional<Event> pending_;  // an event whose delivery has begun and not yet succeeded
 };
 
 }  // namespace xenolith::cpu

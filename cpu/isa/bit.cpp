@@ -59,16 +59,11 @@ template <BitChange Change>
 Execute select_bit_test(const Shape& shape) {
     return with_wide_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("rr"):
-                return BitTest<Change, T>::rr;
-            case form("ri"):
-                return BitTest<Change, T>::ri;
-            case form("mr"):
-                return BitTest<Change, T>::mr;
-            case form("mi"):
-                return BitTest<Change, T>::mi;
-            default:
-                return nullptr;
+            case form("rr"): return BitTest<Change, T>::rr;
+            case form("ri"): return BitTest<Change, T>::ri;
+            case form("mr"): return BitTest<Change, T>::mr;
+            case form("mi"): return BitTest<Change, T>::mi;
+            default: return nullptr;
         }
     });
 }

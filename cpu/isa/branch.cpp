@@ -83,12 +83,9 @@ template <Until Condition>
 Execute select_loop(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.address_size) {
-            case AddressSize::bits16:
-                return loop<Condition, std::uint16_t, T>;
-            case AddressSize::bits32:
-                return loop<Condition, std::uint32_t, T>;
-            case AddressSize::bits64:
-                return loop<Condition, std::uint64_t, T>;
+            case AddressSize::bits16: return loop<Condition, std::uint16_t, T>;
+            case AddressSize::bits32: return loop<Condition, std::uint32_t, T>;
+            case AddressSize::bits64: return loop<Condition, std::uint64_t, T>;
         }
         return nullptr;
     });
@@ -121,14 +118,10 @@ struct Near {
 Execute select_near_jump(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("i"):
-                return Near<T>::jump_relative;
-            case form("r"):
-                return Near<T>::jump_register;
-            case form("m"):
-                return Near<T>::jump_memory;
-            default:
-                return nullptr;
+            case form("i"): return Near<T>::jump_relative;
+            case form("r"): return Near<T>::jump_register;
+            case form("m"): return Near<T>::jump_memory;
+            default: return nullptr;
         }
     });
 }
@@ -136,14 +129,10 @@ Execute select_near_jump(const Shape& shape) {
 Execute select_near_call(const Shape& shape) {
     return with_operand_size(shape, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("i"):
-                return Near<T>::call_relative;
-            case form("r"):
-                return Near<T>::call_register;
-            case form("m"):
-                return Near<T>::call_memory;
-            default:
-                return nullptr;
+            case form("i"): return Near<T>::call_relative;
+            case form("r"): return Near<T>::call_register;
+            case form("m"): return Near<T>::call_memory;
+            default: return nullptr;
         }
     });
 }
@@ -170,8 +159,7 @@ void far_memory(Processor& p, const Instruction& i) {
     const std::uint64_t offset = width == 8   ? p.load<std::uint64_t>(i.segment, at)
                                  : width == 4 ? p.load<std::uint32_t>(i.segment, at)
                                               : p.load<std::uint16_t>(i.segment, at);
-    const auto selector =
-        p.load<std::uint16_t>(i.segment, (at + width) & Processor::address_mask(i.address_size));
+    const auto selector = p.load<std::uint16_t>(i.segment, (at + width) & Processor::address_mask(i.address_size));
     Transfer(p, selector, offset, width);
 }
 
@@ -189,14 +177,12 @@ void return_far(Processor& p, const Instruction& i) {
 // JMP, CALL and RET are near or far by their encoding.
 template <FarTransfer Transfer, ZydisMnemonic Mnemonic>
 const Row* near_or_far(const Row& self, const Shape& shape) {
-    static const Row far{Mnemonic, select_far<Transfer>, CostClass::far_transfer,
-                         row_flag::transfers_control};
+    static const Row far{Mnemonic, select_far<Transfer>, CostClass::far_transfer, row_flag::transfers_control};
     return shape.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? &far : &self;
 }
 
 const Row* near_or_far_return(const Row& self, const Shape& shape) {
-    static const Row far{ZYDIS_MNEMONIC_RET, always<return_far>, CostClass::far_transfer,
-                         row_flag::transfers_control};
+    static const Row far{ZYDIS_MNEMONIC_RET, always<return_far>, CostClass::far_transfer, row_flag::transfers_control};
     return shape.instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? &far : &self;
 }
 

@@ -6,8 +6,8 @@ namespace xenolith::cpu {
 
 namespace {
 
-constexpr std::uint64_t cr0_defined = cr0::pe | cr0::mp | cr0::em | cr0::ts | cr0::et | cr0::ne | cr0::wp |
-                                      cr0::am | cr0::nw | cr0::cd | cr0::pg;
+constexpr std::uint64_t cr0_defined =
+    cr0::pe | cr0::mp | cr0::em | cr0::ts | cr0::et | cr0::ne | cr0::wp | cr0::am | cr0::nw | cr0::cd | cr0::pg;
 constexpr std::uint64_t no_flush = std::uint64_t{1} << 63;  // of a value moved to CR3
 constexpr std::uint64_t pcid_mask = 0xfff;
 constexpr std::uint64_t dr6_writable = 0xf | dr6::bd | dr6::bs | dr6::bt;
@@ -18,8 +18,7 @@ constexpr std::uint64_t dr7_writable = 0xffff03ff | dr7::gd;
 // PAE paging keeps its four top entries in registers, read when they may have changed meaning.
 void reload_pdptes(Processor& processor, std::uint64_t cr3) {
     std::array<std::uint64_t, 4> pdpte{};
-    if (!mmu::load_pdptes(processor.memory, cr3, processor.model.physical_address_bits(), pdpte))
-        refuse(processor);
+    if (!mmu::load_pdptes(processor.memory, cr3, processor.model.physical_address_bits(), pdpte)) refuse(processor);
     processor.state.pdpte = pdpte;
 }
 

@@ -17,27 +17,19 @@ struct Move {
     static void rr(Processor& p, const Instruction& i) { p.set<T>(i.registers[0], p.get<T>(i.registers[1])); }
     static void rm(Processor& p, const Instruction& i) { p.set<T>(i.registers[0], p.load<T>(i)); }
     static void mr(Processor& p, const Instruction& i) { p.store<T>(i, p.get<T>(i.registers[1])); }
-    static void ri(Processor& p, const Instruction& i) {
-        p.set<T>(i.registers[0], static_cast<T>(i.immediate));
-    }
+    static void ri(Processor& p, const Instruction& i) { p.set<T>(i.registers[0], static_cast<T>(i.immediate)); }
     static void mi(Processor& p, const Instruction& i) { p.store<T>(i, static_cast<T>(i.immediate)); }
 };
 
 Execute select_move(const Shape& shape) {
     return with_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("rr"):
-                return Move<T>::rr;
-            case form("rm"):
-                return Move<T>::rm;
-            case form("mr"):
-                return Move<T>::mr;
-            case form("ri"):
-                return Move<T>::ri;
-            case form("mi"):
-                return Move<T>::mi;
-            default:
-                return nullptr;
+            case form("rr"): return Move<T>::rr;
+            case form("rm"): return Move<T>::rm;
+            case form("mr"): return Move<T>::mr;
+            case form("ri"): return Move<T>::ri;
+            case form("mi"): return Move<T>::mi;
+            default: return nullptr;
         }
     });
 }
@@ -50,15 +42,15 @@ bool operand_is(const Shape& shape, unsigned number, ZydisRegisterClass kind) {
 // Moves of segment, control and debug registers cost more, and those that write one end their block.
 const Row* move_variant(const Row& self, const Shape& shape) {
     using namespace row_flag;
-    static const Row to_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::segment_load, ends_block | delivery_point};
+    static const Row to_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::segment_load,
+                                ends_block | delivery_point};
     static const Row from_segment{ZYDIS_MNEMONIC_MOV, select_segment_move, CostClass::simple};
     static const Row to_control{ZYDIS_MNEMONIC_MOV, select_control_move, CostClass::system,
                                 ends_block | delivery_point};
     static const Row from_control{ZYDIS_MNEMONIC_MOV, select_control_move, CostClass::system};
     if (operand_is(shape, 0, ZYDIS_REGCLASS_SEGMENT)) return &to_segment;
     if (operand_is(shape, 1, ZYDIS_REGCLASS_SEGMENT)) return &from_segment;
-    for (const ZydisRegisterClass kind :
-         {ZYDIS_REGCLASS_CONTROL, ZYDIS_REGCLASS_DEBUG, ZYDIS_REGCLASS_TEST}) {
+    for (const ZydisRegisterClass kind : {ZYDIS_REGCLASS_CONTROL, ZYDIS_REGCLASS_DEBUG, ZYDIS_REGCLASS_TEST}) {
         if (operand_is(shape, 0, kind)) return &to_control;
         if (operand_is(shape, 1, kind)) return &from_control;
     }
@@ -108,12 +100,8 @@ T reverse_bytes(T value) {
 
 template <std::unsigned_integral T>
 struct MoveReversed {
-    static void rm(Processor& p, const Instruction& i) {
-        p.set<T>(i.registers[0], reverse_bytes(p.load<T>(i)));
-    }
-    static void mr(Processor& p, const Instruction& i) {
-        p.store<T>(i, reverse_bytes(p.get<T>(i.registers[1])));
-    }
+    static void rm(Processor& p, const Instruction& i) { p.set<T>(i.registers[0], reverse_bytes(p.load<T>(i))); }
+    static void mr(Processor& p, const Instruction& i) { p.store<T>(i, reverse_bytes(p.get<T>(i.registers[1]))); }
 };
 
 Execute select_move_reversed(const Shape& shape) {
@@ -136,9 +124,8 @@ struct ByteSwap {
 };
 
 Execute select_byte_swap(const Shape& shape) {
-    return with_wide_width(shape.width, [&]<class T>() -> Execute {
-        return shape.form == form("r") ? Unary<ByteSwap, T>::r : nullptr;
-    });
+    return with_wide_width(
+        shape.width, [&]<class T>() -> Execute { return shape.form == form("r") ? Unary<ByteSwap, T>::r : nullptr; });
 }
 
 // --- LEA, XCHG, XLAT
@@ -249,9 +236,7 @@ void clear_direction(Processor& p, const Instruction&) { p.state.rflags &= ~rfla
 void set_direction(Processor& p, const Instruction&) { p.state.rflags |= rflags::df; }
 
 // SALC, which no manual of Intel's listed for long: AL becomes all copies of CF.
-void set_al_from_carry(Processor& p, const Instruction&) {
-    p.set<std::uint8_t>(rax, p.flags.cf() ? 0xff : 0);
-}
+void set_al_from_carry(Processor& p, const Instruction&) { p.set<std::uint8_t>(rax, p.flags.cf() ? 0xff : 0); }
 
 // --- Hints
 // -------------------------------------------------------------------------------------------------------

@@ -78,15 +78,15 @@ class Flags {
 
     // The six arithmetic flags at their places in RFLAGS.
     std::uint64_t bits() const {
-        return (cf() ? rflags::cf : 0) | (pf() ? rflags::pf : 0) | (af() ? rflags::af : 0) |
-               (zf() ? rflags::zf : 0) | (sf() ? rflags::sf : 0) | (of() ? rflags::of : 0);
+        return (cf() ? rflags::cf : 0) | (pf() ? rflags::pf : 0) | (af() ? rflags::af : 0) | (zf() ? rflags::zf : 0) |
+               (sf() ? rflags::sf : 0) | (of() ? rflags::of : 0);
     }
     void set_bits(std::uint64_t value) {
         // A result of 1 has SF = 0, ZF = 0, PF = 0; of 0 has ZF = 1 and PF = 1. What differs is inverted.
         const bool zero = (value & rflags::zf) != 0, parity = (value & rflags::pf) != 0;
         result_ = zero ? 0 : 1;
-        carry_ = ((value & rflags::cf) != 0 ? 1u : 0u) | (parity != zero ? 2u : 0u) |
-                 ((value & rflags::sf) != 0 ? 4u : 0u);
+        carry_ =
+            ((value & rflags::cf) != 0 ? 1u : 0u) | (parity != zero ? 2u : 0u) | ((value & rflags::sf) != 0 ? 4u : 0u);
         history_ = result_ ^ top((value & rflags::of) != 0) ^ ((value & rflags::af) != 0 ? 0x10u : 0u);
     }
 

@@ -23,16 +23,11 @@ namespace xenolith::cpu {
 template <class Choose>
 Execute with_width(unsigned width, const Choose& choose) {
     switch (width) {
-        case 1:
-            return choose.template operator()<std::uint8_t>();
-        case 2:
-            return choose.template operator()<std::uint16_t>();
-        case 4:
-            return choose.template operator()<std::uint32_t>();
-        case 8:
-            return choose.template operator()<std::uint64_t>();
-        default:
-            return nullptr;
+        case 1: return choose.template operator()<std::uint8_t>();
+        case 2: return choose.template operator()<std::uint16_t>();
+        case 4: return choose.template operator()<std::uint32_t>();
+        case 8: return choose.template operator()<std::uint64_t>();
+        default: return nullptr;
     }
 }
 
@@ -40,14 +35,10 @@ Execute with_width(unsigned width, const Choose& choose) {
 template <class Choose>
 Execute with_wide_width(unsigned width, const Choose& choose) {
     switch (width) {
-        case 2:
-            return choose.template operator()<std::uint16_t>();
-        case 4:
-            return choose.template operator()<std::uint32_t>();
-        case 8:
-            return choose.template operator()<std::uint64_t>();
-        default:
-            return nullptr;
+        case 2: return choose.template operator()<std::uint16_t>();
+        case 4: return choose.template operator()<std::uint32_t>();
+        case 8: return choose.template operator()<std::uint64_t>();
+        default: return nullptr;
     }
 }
 
@@ -55,12 +46,9 @@ Execute with_wide_width(unsigned width, const Choose& choose) {
 template <class Choose>
 Execute with_large_width(unsigned width, const Choose& choose) {
     switch (width) {
-        case 4:
-            return choose.template operator()<std::uint32_t>();
-        case 8:
-            return choose.template operator()<std::uint64_t>();
-        default:
-            return nullptr;
+        case 4: return choose.template operator()<std::uint32_t>();
+        case 8: return choose.template operator()<std::uint64_t>();
+        default: return nullptr;
     }
 }
 
@@ -81,12 +69,9 @@ template <class Operation>
 Execute select_unary(const Shape& shape) {
     return with_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("r"):
-                return Unary<Operation, T>::r;
-            case form("m"):
-                return Unary<Operation, T>::m;
-            default:
-                return nullptr;
+            case form("r"): return Unary<Operation, T>::r;
+            case form("m"): return Unary<Operation, T>::m;
+            default: return nullptr;
         }
     });
 }
@@ -124,18 +109,12 @@ struct Binary {
 template <class Operation, std::unsigned_integral T>
 Execute binary_form(Form form_of_operands) {
     switch (form_of_operands) {
-        case form("rr"):
-            return Binary<Operation, T>::rr;
-        case form("rm"):
-            return Binary<Operation, T>::rm;
-        case form("ri"):
-            return Binary<Operation, T>::ri;
-        case form("mr"):
-            return Binary<Operation, T>::mr;
-        case form("mi"):
-            return Binary<Operation, T>::mi;
-        default:
-            return nullptr;
+        case form("rr"): return Binary<Operation, T>::rr;
+        case form("rm"): return Binary<Operation, T>::rm;
+        case form("ri"): return Binary<Operation, T>::ri;
+        case form("mr"): return Binary<Operation, T>::mr;
+        case form("mi"): return Binary<Operation, T>::mi;
+        default: return nullptr;
     }
 }
 
@@ -162,12 +141,9 @@ template <class Operation>
 Execute select_conversion(const Shape& shape) {
     return with_wide_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("rr"):
-                return Conversion<Operation, T>::rr;
-            case form("rm"):
-                return Conversion<Operation, T>::rm;
-            default:
-                return nullptr;
+            case form("rr"): return Conversion<Operation, T>::rr;
+            case form("rm"): return Conversion<Operation, T>::rm;
+            default: return nullptr;
         }
     });
 }
@@ -185,9 +161,7 @@ struct Ternary {
     static void rri(Processor& p, const Instruction& i) {
         to(p, i, p.get<T>(i.registers[1]), static_cast<T>(i.immediate));
     }
-    static void rmi(Processor& p, const Instruction& i) {
-        to(p, i, p.load<T>(i), static_cast<T>(i.immediate));
-    }
+    static void rmi(Processor& p, const Instruction& i) { to(p, i, p.load<T>(i), static_cast<T>(i.immediate)); }
 
   private:
     static void to(Processor& p, const Instruction& i, T second, T third) {
@@ -198,18 +172,12 @@ struct Ternary {
 template <class Operation, std::unsigned_integral T>
 Execute ternary_form(Form form_of_operands) {
     switch (form_of_operands) {
-        case form("rrr"):
-            return Ternary<Operation, T>::rrr;
-        case form("rrm"):
-            return Ternary<Operation, T>::rrm;
-        case form("rmr"):
-            return Ternary<Operation, T>::rmr;
-        case form("rri"):
-            return Ternary<Operation, T>::rri;
-        case form("rmi"):
-            return Ternary<Operation, T>::rmi;
-        default:
-            return nullptr;
+        case form("rrr"): return Ternary<Operation, T>::rrr;
+        case form("rrm"): return Ternary<Operation, T>::rrm;
+        case form("rmr"): return Ternary<Operation, T>::rmr;
+        case form("rri"): return Ternary<Operation, T>::rri;
+        case form("rmi"): return Ternary<Operation, T>::rmi;
+        default: return nullptr;
     }
 }
 

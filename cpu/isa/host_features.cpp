@@ -30,20 +30,13 @@ bool host_has(Feature feature) {
     static const HostFeatures host;
     switch (feature) {
         case Feature::avx:
-        case Feature::avx2:
-            return host.avx;
-        case Feature::fma:
-            return host.fma;
-        case Feature::f16c:
-            return host.f16c;
-        case Feature::aes:
-            return host.aes;
-        case Feature::pclmulqdq:
-            return host.pclmulqdq;
-        case Feature::sha:
-            return host.sha;
-        default:
-            return true;
+        case Feature::avx2: return host.avx;
+        case Feature::fma: return host.fma;
+        case Feature::f16c: return host.f16c;
+        case Feature::aes: return host.aes;
+        case Feature::pclmulqdq: return host.pclmulqdq;
+        case Feature::sha: return host.sha;
+        default: return true;
     }
 }
 

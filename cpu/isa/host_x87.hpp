@@ -33,9 +33,7 @@ struct alignas(16) Exchange {
     std::uint16_t status_before = 0;  // its top of stack counts
 
     // How far the operation moved the top of the stack, from 0 to 7, beyond its operands.
-    unsigned stack_moved(unsigned operands) const {
-        return ((status >> 11) - (status_before >> 11) + operands) & 7u;
-    }
+    unsigned stack_moved(unsigned operands) const { return ((status >> 11) - (status_before >> 11) + operands) & 7u; }
     template <class T>
     void set_memory(T value) {
         std::memcpy(memory, &value, sizeof(value));

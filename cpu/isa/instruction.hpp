@@ -27,33 +27,33 @@ enum class Repeat : std::uint8_t { none, repe, repne };  // REP is encoded as RE
 struct Instruction {
     Execute execute = nullptr;
     VectorOperation operation = nullptr;  // what a vector instruction computes; `execute` moves its operands
-    std::uint64_t immediate = 0;     // sign-extended to 64 bits where the instruction does so; ENTER: level << 16 | size;
-                                     // far pointer: selector << 32 | offset; near branch: the signed displacement;
-                                     // x87: the 11 bits of the last-instruction opcode
-    std::int64_t displacement = 0;   // of the memory operand; with a RIP-relative base it counts from the block's start
+    std::uint64_t immediate = 0;  // sign-extended to 64 bits where the instruction does so; ENTER: level << 16 | size;
+                                  // far pointer: selector << 32 | offset; near branch: the signed displacement;
+                                  // x87: the 11 bits of the last-instruction opcode
+    std::int64_t displacement = 0;  // of the memory operand; with a RIP-relative base it counts from the block's start
     // Register operands by their position among the visible operands. General registers: the byte offset in
     // CpuState::registers (so AH is 1 and SIL is 48); every other kind of register: its number. Where there is an
     // `operation`: destination, first and second source, mask.
     std::uint8_t registers[4] = {};
-    std::uint8_t base = 16;          // slots of CpuState::registers; 16 where there is none
+    std::uint8_t base = 16;  // slots of CpuState::registers; 16 where there is none
     std::uint8_t index = 16;
-    std::uint8_t scale_shift = 0;    // index is shifted left by this
+    std::uint8_t scale_shift = 0;           // index is shifted left by this
     SegmentName segment = SegmentName::ds;  // of the memory operand, override applied
     AddressSize address_size = AddressSize::bits32;
     Repeat repeat = Repeat::none;
-    std::uint8_t width = 0;          // operand size in bytes: 1, 2, 4 or 8
-    std::uint8_t stack_width = 0;    // bytes of SP in use follow SS.B; this is what PUSH and POP move
-    std::uint8_t length = 0;         // bytes of the encoding
-    std::uint8_t ordinal = 0;        // position in its block
-    bool last : 1 = false;           // the block ends here
+    std::uint8_t width = 0;              // operand size in bytes: 1, 2, 4 or 8
+    std::uint8_t stack_width = 0;        // bytes of SP in use follow SS.B; this is what PUSH and POP move
+    std::uint8_t length = 0;             // bytes of the encoding
+    std::uint8_t ordinal = 0;            // position in its block
+    bool last : 1 = false;               // the block ends here
     bool transfers_control : 1 = false;  // execute writes RIP
-    bool delivery_point : 1 = false; // interrupts and deadlines are taken behind it
+    bool delivery_point : 1 = false;     // interrupts and deadlines are taken behind it
     bool segment_override : 1 = false;
     bool lock : 1 = false;
     bool has_memory : 1 = false;
-    std::uint16_t start = 0;         // byte offset from the block's start
-    std::uint32_t cost = 0;          // cycles, a pure function of the encoding and the timing preset
-    std::uint32_t cost_before = 0;   // of the instructions before it in its block
+    std::uint16_t start = 0;        // byte offset from the block's start
+    std::uint32_t cost = 0;         // cycles, a pure function of the encoding and the timing preset
+    std::uint32_t cost_before = 0;  // of the instructions before it in its block
 
     std::uint32_t end() const { return start + length; }
 };

@@ -67,14 +67,10 @@ struct TwoOperands {
 template <Function F, class Operand = std::uint64_t>
 Execute select(const Shape& shape) {
     switch (shape.form) {
-        case form("rr"):
-            return TwoOperands<F, Operand>::rr;
-        case form("rm"):
-            return TwoOperands<F, Operand>::rm;
-        case form("ri"):
-            return TwoOperands<F, Operand>::ri;
-        default:
-            return nullptr;
+        case form("rr"): return TwoOperands<F, Operand>::rr;
+        case form("rm"): return TwoOperands<F, Operand>::rm;
+        case form("ri"): return TwoOperands<F, Operand>::ri;
+        default: return nullptr;
     }
 }
 
@@ -213,14 +209,10 @@ template <std::unsigned_integral T>
 Execute select_move(const Shape& shape) {
     const bool to = is_mmx(shape.operands[0]), from = is_mmx(shape.operands[1]);
     switch (shape.form) {
-        case form("rr"):
-            return to && from ? move_register : to ? Move<T>::from_general : Move<T>::to_general;
-        case form("rm"):
-            return Move<T>::from_memory;
-        case form("mr"):
-            return Move<T>::to_memory;
-        default:
-            return nullptr;
+        case form("rr"): return to && from ? move_register : to ? Move<T>::from_general : Move<T>::to_general;
+        case form("rm"): return Move<T>::from_memory;
+        case form("mr"): return Move<T>::to_memory;
+        default: return nullptr;
     }
 }
 
@@ -268,8 +260,7 @@ std::uint64_t convert(Processor& p, __m128i from) {
     constexpr std::uint32_t before_operation = 7;
     const std::uint32_t unmasked = during & flags & ~(mxcsr >> 7);
     mxcsr |= during & ((unmasked & before_operation) != 0 ? before_operation : flags);
-    if (unmasked != 0)
-        p.raise((p.state.cr4 & cr4::osxmmexcpt) != 0 ? Vector::simd_error : Vector::invalid_opcode);
+    if (unmasked != 0) p.raise((p.state.cr4 & cr4::osxmmexcpt) != 0 ? Vector::simd_error : Vector::invalid_opcode);
     return result;
 }
 
@@ -328,8 +319,7 @@ void doubles_to_integers(Processor& p, const Instruction& i) {
     std::array<std::uint64_t, 2> from{};
     if (i.has_memory) {
         const std::uint64_t at = p.effective_address(i);
-        if ((p.linear_for_read(i.segment, at, 16) & 15) != 0) p.raise(Vector::general_protection, 0);
-        p.load_bytes(i.segment, at, from.data(), 16);
+        p.load_vector<16, true>(i.segment, at, from.data());
     } else {
         const auto& vector = p.state.floating_point.vector[i.registers[1]];
         from = {vector[0], vector[1]};
@@ -428,14 +418,12 @@ std::span<const Row> mmx_rows() {
         Row{ZYDIS_MNEMONIC_MOVDQ2Q, always<move_from_xmm>, vector, flag, sse2},
         Row{ZYDIS_MNEMONIC_CVTPI2PS, always<integers_to_singles>, vector, 0, sse},
         Row{ZYDIS_MNEMONIC_CVTPI2PD, always<integers_to_doubles>, vector, 0, sse2},
-        Row{ZYDIS_MNEMONIC_CVTPS2PI, always<singles_to_integers<host_x87::singles_to_integers>>, vector, flag,
-            sse},
-        Row{ZYDIS_MNEMONIC_CVTTPS2PI, always<singles_to_integers<host_x87::singles_to_integers_truncating>>,
-            vector, flag, sse},
-        Row{ZYDIS_MNEMONIC_CVTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers>>, vector, flag,
-            sse2},
-        Row{ZYDIS_MNEMONIC_CVTTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers_truncating>>,
-            vector, flag, sse2},
+        Row{ZYDIS_MNEMONIC_CVTPS2PI, always<singles_to_integers<host_x87::singles_to_integers>>, vector, flag, sse},
+        Row{ZYDIS_MNEMONIC_CVTTPS2PI, always<singles_to_integers<host_x87::singles_to_integers_truncating>>, vector,
+            flag, sse},
+        Row{ZYDIS_MNEMONIC_CVTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers>>, vector, flag, sse2},
+        Row{ZYDIS_MNEMONIC_CVTTPD2PI, always<doubles_to_integers<host_x87::doubles_to_integers_truncating>>, vector,
+            flag, sse2},
     };
     return rows;
 }

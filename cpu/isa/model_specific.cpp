@@ -17,16 +17,13 @@ constexpr std::uint32_t amd_system_configuration = 0xc0010010, amd_hardware_conf
 constexpr std::uint64_t low32 = 0xffffffff;
 constexpr std::uint64_t variable_ranges = 10;  // pairs of MTRR registers
 constexpr std::uint64_t cap_fixed_ranges = 1 << 8, cap_write_combining = 1 << 10;
-constexpr std::uint64_t misc_enable_writable =
-    0x1 | 0x8 | 0x10000;  // fast strings, thermal monitor, SpeedStep
+constexpr std::uint64_t misc_enable_writable = 0x1 | 0x8 | 0x10000;  // fast strings, thermal monitor, SpeedStep
 
 bool is_canonical(std::uint64_t value) { return mmu::GuestLinear{value}.is_canonical(); }
 
 // Memory types: uncacheable, write-combining, write-through, write-protected, write-back (SDM vol. 3A, table
 // 11-8).
-bool is_mtrr_type(std::uint64_t type) {
-    return type == 0 || type == 1 || type == 4 || type == 5 || type == 6;
-}
+bool is_mtrr_type(std::uint64_t type) { return type == 0 || type == 1 || type == 4 || type == 5 || type == 6; }
 // The PAT also has 7, UC- (table 11-10).
 bool is_pat_type(std::uint64_t type) { return is_mtrr_type(type) || type == 7; }
 
@@ -38,9 +35,7 @@ bool all_bytes(std::uint64_t value) {
     return true;
 }
 
-std::uint64_t address_limit(const Processor& p) {
-    return std::uint64_t{1} << p.model.physical_address_bits();
-}
+std::uint64_t address_limit(const Processor& p) { return std::uint64_t{1} << p.model.physical_address_bits(); }
 
 struct ModelRegister {
     std::uint32_t first, last;
@@ -191,8 +186,7 @@ bool write_mtrr_variable(Processor& p, std::uint32_t index, std::uint64_t value)
 
 unsigned fixed_position(std::uint32_t index) {
     if (index == msr::mtrr_fix64k) return 0;
-    return index <= msr::mtrr_fix16k_a0000 ? index - msr::mtrr_fix16k_80000 + 1
-                                           : index - msr::mtrr_fix4k_c0000 + 3;
+    return index <= msr::mtrr_fix16k_a0000 ? index - msr::mtrr_fix16k_80000 + 1 : index - msr::mtrr_fix4k_c0000 + 3;
 }
 std::uint64_t read_mtrr_fixed(const Processor& p, std::uint32_t index) {
     return p.state.msr.mtrr_fixed[fixed_position(index)];
@@ -248,23 +242,20 @@ constexpr std::array registers = {
     ModelRegister{msr::tsc, msr::tsc, with<Feature::tsc>, read_time_stamp, write_time_stamp},
     ModelRegister{msr::platform_id, msr::platform_id, intel, read_constant<0>, read_only},
     ModelRegister{msr::apic_base, msr::apic_base, everyone, read_word<&M::apic_base>, write_apic_base},
-    ModelRegister{msr::feature_control, msr::feature_control, intel, read_constant<feature_control_locked>,
-                  read_only},
+    ModelRegister{msr::feature_control, msr::feature_control, intel, read_constant<feature_control_locked>, read_only},
     ModelRegister{msr::tsc_adjust, msr::tsc_adjust, with<Feature::tsc_adjust>, read_word<&M::tsc_adjust>,
                   write_time_stamp_adjust},
     ModelRegister{msr::bios_sign_id, msr::bios_sign_id, everyone, read_bios_sign_id, write_bios_sign_id},
-    ModelRegister{msr::mtrr_cap, msr::mtrr_cap, with<Feature::mtrr>, read_constant<mtrr_capabilities>,
+    ModelRegister{msr::mtrr_cap, msr::mtrr_cap, with<Feature::mtrr>, read_constant<mtrr_capabilities>, read_only},
+    ModelRegister{arch_capabilities, arch_capabilities, with<Feature::arch_capabilities>, read_constant<immunities>,
                   read_only},
-    ModelRegister{arch_capabilities, arch_capabilities, with<Feature::arch_capabilities>,
-                  read_constant<immunities>, read_only},
     ModelRegister{msr::sysenter_cs, msr::sysenter_cs, with<Feature::sep>, read_word<&M::sysenter_cs>,
                   write_masked<&M::sysenter_cs, low32>},
     ModelRegister{msr::sysenter_esp, msr::sysenter_esp, with<Feature::sep>, read_word<&M::sysenter_esp>,
                   write_canonical<&M::sysenter_esp>},
     ModelRegister{msr::sysenter_eip, msr::sysenter_eip, with<Feature::sep>, read_word<&M::sysenter_eip>,
                   write_canonical<&M::sysenter_eip>},
-    ModelRegister{msr::mcg_cap, msr::mcg_cap, with<Feature::mca>, read_constant<machine_check_capabilities>,
-                  read_only},
+    ModelRegister{msr::mcg_cap, msr::mcg_cap, with<Feature::mca>, read_constant<machine_check_capabilities>, read_only},
     ModelRegister{msr::mcg_status, msr::mcg_status, with<Feature::mca>, read_word<&M::mcg_status>,
                   write_masked<&M::mcg_status, 7>},
     ModelRegister{msr::misc_enable, msr::misc_enable, intel, read_word<&M::misc_enable>, write_misc_enable},
@@ -274,28 +265,24 @@ constexpr std::array registers = {
     ModelRegister{msr::mtrr_fix64k, msr::mtrr_fix64k, with<Feature::mtrr>, read_mtrr_fixed, write_mtrr_fixed},
     ModelRegister{msr::mtrr_fix16k_80000, msr::mtrr_fix16k_a0000, with<Feature::mtrr>, read_mtrr_fixed,
                   write_mtrr_fixed},
-    ModelRegister{msr::mtrr_fix4k_c0000, msr::mtrr_fix4k_f8000, with<Feature::mtrr>, read_mtrr_fixed,
-                  write_mtrr_fixed},
+    ModelRegister{msr::mtrr_fix4k_c0000, msr::mtrr_fix4k_f8000, with<Feature::mtrr>, read_mtrr_fixed, write_mtrr_fixed},
     ModelRegister{msr::pat, msr::pat, with<Feature::pat>, read_word<&M::pat>, write_pat},
     ModelRegister{msr::mtrr_def_type, msr::mtrr_def_type, with<Feature::mtrr>, read_word<&M::mtrr_def_type>,
                   write_mtrr_default},
     ModelRegister{msr::xss, msr::xss, with<Feature::xsaves>, read_word<&M::xss>, write_xss},
     ModelRegister{msr::efer, msr::efer, with<Feature::long_mode>, read_word<&M::efer>, write_efer},
     ModelRegister{msr::star, msr::star, with<Feature::syscall>, read_word<&M::star>, write_word<&M::star>},
-    ModelRegister{msr::lstar, msr::lstar, with<Feature::long_mode>, read_word<&M::lstar>,
-                  write_canonical<&M::lstar>},
-    ModelRegister{msr::cstar, msr::cstar, with<Feature::long_mode>, read_word<&M::cstar>,
-                  write_canonical<&M::cstar>},
+    ModelRegister{msr::lstar, msr::lstar, with<Feature::long_mode>, read_word<&M::lstar>, write_canonical<&M::lstar>},
+    ModelRegister{msr::cstar, msr::cstar, with<Feature::long_mode>, read_word<&M::cstar>, write_canonical<&M::cstar>},
     ModelRegister{msr::sfmask, msr::sfmask, with<Feature::syscall>, read_word<&M::sfmask>,
                   write_masked<&M::sfmask, low32>},
     ModelRegister{msr::fs_base, msr::fs_base, with<Feature::long_mode>, read_base<SegmentName::fs>,
                   write_base<SegmentName::fs>},
     ModelRegister{msr::gs_base, msr::gs_base, with<Feature::long_mode>, read_base<SegmentName::gs>,
                   write_base<SegmentName::gs>},
-    ModelRegister{msr::kernel_gs_base, msr::kernel_gs_base, with<Feature::long_mode>,
-                  read_word<&M::kernel_gs_base>, write_canonical<&M::kernel_gs_base>},
-    ModelRegister{msr::tsc_aux, msr::tsc_aux, with_auxiliary, read_word<&M::tsc_aux>,
-                  write_masked<&M::tsc_aux, low32>},
+    ModelRegister{msr::kernel_gs_base, msr::kernel_gs_base, with<Feature::long_mode>, read_word<&M::kernel_gs_base>,
+                  write_canonical<&M::kernel_gs_base>},
+    ModelRegister{msr::tsc_aux, msr::tsc_aux, with_auxiliary, read_word<&M::tsc_aux>, write_masked<&M::tsc_aux, low32>},
     ModelRegister{amd_system_configuration, amd_system_configuration, amd, read_constant<0>, write_zero},
     ModelRegister{amd_hardware_configuration, amd_hardware_configuration, amd, read_constant<0>, write_zero},
     ModelRegister{amd_interrupt_pending, amd_interrupt_pending, amd, read_constant<0>, write_zero},

@@ -147,9 +147,7 @@ struct DivideSigned {
 // An operand beside the accumulator.
 template <class Operation, std::unsigned_integral T>
 struct WithAccumulator {
-    static void r(Processor& p, const Instruction& i) {
-        Operation::template apply<T>(p, p.get<T>(i.registers[0]));
-    }
+    static void r(Processor& p, const Instruction& i) { Operation::template apply<T>(p, p.get<T>(i.registers[0])); }
     static void m(Processor& p, const Instruction& i) { Operation::template apply<T>(p, p.load<T>(i)); }
 };
 
@@ -186,18 +184,14 @@ struct MultiplyTruncated {
 };
 
 Execute select_signed_multiply(const Shape& shape) {
-    if (shape.form == form("r") || shape.form == form("m"))
-        return select_with_accumulator<MultiplySigned>(shape);
+    if (shape.form == form("r") || shape.form == form("m")) return select_with_accumulator<MultiplySigned>(shape);
     return with_wide_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
             case form("rr"):
-            case form("rm"):
-                return binary_form<MultiplyTruncated, T>(shape.form);
+            case form("rm"): return binary_form<MultiplyTruncated, T>(shape.form);
             case form("rri"):
-            case form("rmi"):
-                return ternary_form<MultiplyTruncated, T>(shape.form);
-            default:
-                return nullptr;
+            case form("rmi"): return ternary_form<MultiplyTruncated, T>(shape.form);
+            default: return nullptr;
         }
     });
 }

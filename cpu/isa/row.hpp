@@ -24,7 +24,7 @@ struct Row;
 struct Shape {
     const ZydisDecodedInstruction& instruction;
     const ZydisDecodedOperand* operands;  // the visible ones come first
-    Instruction& out;  // nearly complete: `select` may set what only it knows (a vector operation)
+    Instruction& out;                     // nearly complete: `select` may set what only it knows (a vector operation)
     const Row* row = nullptr;
     Form form = 0;
     unsigned width = 0;  // bytes of the first visible operand, or of the operand size if there is none: 1, 2, 4, 8...
@@ -37,29 +37,29 @@ enum class JitTreatment : std::uint8_t { call, reencode, custom };
 
 // Classes of base cost; cpu/timing gives each a number of cycles.
 enum class CostClass : std::uint8_t {
-    free,         // NOP and prefixes
-    simple,       // moves, additions, logic, LEA
-    shift_double, // SHLD, SHRD, rotate through carry
+    free,          // NOP and prefixes
+    simple,        // moves, additions, logic, LEA
+    shift_double,  // SHLD, SHRD, rotate through carry
     multiply,
-    divide_small, // 8, 16 and 32 bits
-    divide_large, // 64 bits
+    divide_small,  // 8, 16 and 32 bits
+    divide_large,  // 64 bits
     bcd,
     branch,
     call_return,
     stack,
-    string,       // start-up; each iteration is charged as it happens
-    locked,       // read-modify-write on the bus
+    string,  // start-up; each iteration is charged as it happens
+    locked,  // read-modify-write on the bus
     segment_load,
     far_transfer,
     interrupt,
-    system,       // moves to and from CR, DR, descriptor-table registers
-    serialize,    // CPUID, flushes, WRMSR of a register the CPU itself has
+    system,     // moves to and from CR, DR, descriptor-table registers
+    serialize,  // CPUID, flushes, WRMSR of a register the CPU itself has
     time_stamp,
     x87,
-    x87_long,     // divide, square root, transcendental
+    x87_long,  // divide, square root, transcendental
     vector,
     vector_long,
-    state_save,   // FXSAVE, XSAVE and their counterparts
+    state_save,  // FXSAVE, XSAVE and their counterparts
     count,
 };
 
@@ -67,10 +67,10 @@ enum class CostClass : std::uint8_t {
 namespace row_flag {
 inline constexpr std::uint16_t transfers_control = 1 << 0;  // writes RIP; ends a block; a delivery point
 inline constexpr std::uint16_t ends_block = 1 << 1;         // may change mode, mapping or segment state
-inline constexpr std::uint16_t delivery_point = 1 << 2;     // asks the Environment or changes system state; ends a block
+inline constexpr std::uint16_t delivery_point = 1 << 2;  // asks the Environment or changes system state; ends a block
 inline constexpr std::uint16_t amd_only = 1 << 3;
-inline constexpr std::uint16_t not_in_real_mode = 1 << 4;   // #UD in real mode and VM86
-inline constexpr std::uint16_t repeatable = 1 << 5;         // a string instruction: with REP it behaves as transfers_control
+inline constexpr std::uint16_t not_in_real_mode = 1 << 4;  // #UD in real mode and VM86
+inline constexpr std::uint16_t repeatable = 1 << 5;  // a string instruction: with REP it behaves as transfers_control
 // For encodings with an MMX register, where others of the mnemonic (PADDB of XMM registers) have another row; and for
 // those with an XMM or YMM register, of mnemonics that name something else too (MOVSD and CMPSD of strings).
 inline constexpr std::uint16_t mmx_operand = 1 << 6;
@@ -82,11 +82,81 @@ using Select = Execute (*)(const Shape&);
 
 // CPUID features a row depends on; cpu/model maps them to leaf bits. `base` is what every model has.
 enum class Feature : std::uint8_t {
-    base, tsc, msr, cx8, sep, cmov, clfsh, fxsr, mmx, sse, sse2, sse3, ssse3, sse4_1, sse4_2, popcnt, cx16, movbe,
-    xsave, xsaveopt, xsavec, xsaves, aes, pclmulqdq, rdrand, rdseed, avx, avx2, bmi1, bmi2, lzcnt, fma, f16c, adx, sha,
-    rdtscp, lahf_lm, syscall, long_mode, nx, page1gb, pse, pse36, pae, pge, pat, pcid, invpcid, smep, smap, umip,
-    fsgsbase, erms, x2apic, tsc_deadline, monitor, clflushopt, clwb, rdpid, vme, de, mce, mca, mtrr, apic, acpi, ss,
-    htt, invariant_tsc, fpu, prefetchw, svm, vmx, tsc_adjust, arch_capabilities,
+    base,
+    tsc,
+    msr,
+    cx8,
+    sep,
+    cmov,
+    clfsh,
+    fxsr,
+    mmx,
+    sse,
+    sse2,
+    sse3,
+    ssse3,
+    sse4_1,
+    sse4_2,
+    popcnt,
+    cx16,
+    movbe,
+    xsave,
+    xsaveopt,
+    xsavec,
+    xsaves,
+    aes,
+    pclmulqdq,
+    rdrand,
+    rdseed,
+    avx,
+    avx2,
+    bmi1,
+    bmi2,
+    lzcnt,
+    fma,
+    f16c,
+    adx,
+    sha,
+    rdtscp,
+    lahf_lm,
+    syscall,
+    long_mode,
+    nx,
+    page1gb,
+    pse,
+    pse36,
+    pae,
+    pge,
+    pat,
+    pcid,
+    invpcid,
+    smep,
+    smap,
+    umip,
+    fsgsbase,
+    erms,
+    x2apic,
+    tsc_deadline,
+    monitor,
+    clflushopt,
+    clwb,
+    rdpid,
+    vme,
+    de,
+    mce,
+    mca,
+    mtrr,
+    apic,
+    acpi,
+    ss,
+    htt,
+    invariant_tsc,
+    fpu,
+    prefetchw,
+    svm,
+    vmx,
+    tsc_adjust,
+    arch_capabilities,
     count,
 };
 
@@ -113,23 +183,23 @@ struct Row {
 };
 
 // The families; each lives in cpu/isa/<family>.cpp.
-std::span<const Row> data_rows();        // MOV, LEA, XCHG, CMOVcc, MOVZX, BSWAP, XLAT, CBW ...
-std::span<const Row> arithmetic_rows();  // ADD ... NEG, logic, CMP, TEST, INC, DEC, XADD, CMPXCHG ...
-std::span<const Row> multiply_rows();    // MUL, IMUL, DIV, IDIV, BCD
-std::span<const Row> shift_rows();       // shifts, rotates, SHLD, SHRD
-std::span<const Row> bit_rows();         // BT*, BSF, BSR, SETcc, POPCNT, TZCNT, LZCNT, BMI
-std::span<const Row> string_rows();      // MOVS, CMPS, SCAS, LODS, STOS, INS, OUTS
-std::span<const Row> stack_rows();       // PUSH, POP, PUSHA, PUSHF, ENTER, LEAVE, LAHF, SAHF, CLC ...
-std::span<const Row> branch_rows();      // Jcc, JMP, CALL, RET, LOOP, JCXZ, BOUND, INT n, IRET, far transfers
-std::span<const Row> segment_rows();     // MOV Sreg, LDS ..., LAR, LSL, VERR, ARPL, LLDT, LTR, SGDT ...
-std::span<const Row> system_rows();      // CR, DR, MSR, CPUID, RDTSC, HLT, IN, OUT, SYSCALL, VMCALL, INVLPG ...
-std::span<const Row> state_rows();       // FNINIT, FXSAVE, XSAVE, LDMXCSR and what x87/SSE set-up needs
+std::span<const Row> data_rows();            // MOV, LEA, XCHG, CMOVcc, MOVZX, BSWAP, XLAT, CBW ...
+std::span<const Row> arithmetic_rows();      // ADD ... NEG, logic, CMP, TEST, INC, DEC, XADD, CMPXCHG ...
+std::span<const Row> multiply_rows();        // MUL, IMUL, DIV, IDIV, BCD
+std::span<const Row> shift_rows();           // shifts, rotates, SHLD, SHRD
+std::span<const Row> bit_rows();             // BT*, BSF, BSR, SETcc, POPCNT, TZCNT, LZCNT, BMI
+std::span<const Row> string_rows();          // MOVS, CMPS, SCAS, LODS, STOS, INS, OUTS
+std::span<const Row> stack_rows();           // PUSH, POP, PUSHA, PUSHF, ENTER, LEAVE, LAHF, SAHF, CLC ...
+std::span<const Row> branch_rows();          // Jcc, JMP, CALL, RET, LOOP, JCXZ, BOUND, INT n, IRET, far transfers
+std::span<const Row> segment_rows();         // MOV Sreg, LDS ..., LAR, LSL, VERR, ARPL, LLDT, LTR, SGDT ...
+std::span<const Row> system_rows();          // CR, DR, MSR, CPUID, RDTSC, HLT, IN, OUT, SYSCALL, VMCALL, INVLPG ...
+std::span<const Row> state_rows();           // FNINIT, FXSAVE, XSAVE, LDMXCSR and what x87/SSE set-up needs
 std::span<const Row> x87_arithmetic_rows();  // FADD ... FDIVR, FSQRT, FPREM, FSIN ...
 std::span<const Row> x87_compare_rows();     // FCOM, FCOMI, FTST, FXAM, FCMOVcc
 std::span<const Row> x87_transfer_rows();    // FLD, FST, FILD, FIST, FBLD, constants, FXCH, FFREE ...
 std::span<const Row> mmx_rows();             // everything on MMX registers but EMMS
-std::span<const Row> random_rows();      // RDRAND, RDSEED
-std::span<const Row> vector_move_rows();  // moves of XMM and YMM registers
+std::span<const Row> random_rows();          // RDRAND, RDSEED
+std::span<const Row> vector_move_rows();     // moves of XMM and YMM registers
 std::span<const Row> vector_integer_rows();  // integer arithmetic, comparisons and shifts of XMM and YMM registers
 std::span<const Row> vector_shuffle_rows();  // what moves elements about: pack, unpack, shuffle, insert, extract, blend
 std::span<const Row> vector_float_rows();    // floating-point arithmetic

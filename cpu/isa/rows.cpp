@@ -18,32 +18,13 @@ const Row* find_row(ZydisMnemonic mnemonic, std::uint16_t operand_flag) {
     using Index = std::array<const Row*, ZYDIS_MNEMONIC_MAX_VALUE + 1>;
     static const auto indices = [] {
         std::array<Index, 3> all{};
-        for (const auto family : {data_rows,
-                                  arithmetic_rows,
-                                  multiply_rows,
-                                  shift_rows,
-                                  bit_rows,
-                                  string_rows,
-                                  stack_rows,
-                                  branch_rows,
-                                  segment_rows,
-                                  system_rows,
-                                  state_rows,
-                                  x87_arithmetic_rows,
-                                  x87_compare_rows,
-                                  x87_transfer_rows,
-                                  mmx_rows,
-                                  random_rows,
-                                  vector_move_rows,
-                                  vector_integer_rows,
-                                  vector_shuffle_rows,
-                                  vector_float_rows,
-                                  vector_fused_rows,
-                                  vector_compare_rows,
-                                  vector_convert_rows,
-                                  vector_crypto_rows,
-                                  vector_string_rows,
-                                  vector_masked_rows}) {
+        for (const auto family :
+             {data_rows,         arithmetic_rows,     multiply_rows,       shift_rows,          bit_rows,
+              string_rows,       stack_rows,          branch_rows,         segment_rows,        system_rows,
+              state_rows,        x87_arithmetic_rows, x87_compare_rows,    x87_transfer_rows,   mmx_rows,
+              random_rows,       vector_move_rows,    vector_integer_rows, vector_shuffle_rows, vector_float_rows,
+              vector_fused_rows, vector_compare_rows, vector_convert_rows, vector_crypto_rows,  vector_string_rows,
+              vector_masked_rows}) {
             for (const Row& row : family()) {
                 Index& rows = all[index_of(row.flags)];
                 if (rows[row.mnemonic] == nullptr) rows[row.mnemonic] = &row;

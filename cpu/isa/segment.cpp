@@ -52,8 +52,7 @@ template <SegmentName Name, std::unsigned_integral T>
 void load_far_pointer(Processor& p, const Instruction& i) {
     const std::uint64_t at = p.effective_address(i);
     const T offset = p.load<T>(i.segment, at);
-    const auto selector =
-        p.load<std::uint16_t>(i.segment, (at + sizeof(T)) & Processor::address_mask(i.address_size));
+    const auto selector = p.load<std::uint16_t>(i.segment, (at + sizeof(T)) & Processor::address_mask(i.address_size));
     load_segment(p, Name, selector);
     p.set<T>(i.registers[0], offset);
 }
@@ -70,8 +69,7 @@ void load_far_pointer64(Processor& p, const Instruction& i) {
 template <SegmentName Name>
 Execute select_load_far_pointer(const Shape& shape) {
     if (shape.operand_width == 8) return load_far_pointer64<Name>;
-    return shape.operand_width == 4 ? load_far_pointer<Name, std::uint32_t>
-                                    : load_far_pointer<Name, std::uint16_t>;
+    return shape.operand_width == 4 ? load_far_pointer<Name, std::uint32_t> : load_far_pointer<Name, std::uint16_t>;
 }
 
 // --- LAR, LSL, VERR, VERW, ARPL
@@ -170,8 +168,7 @@ void store_system_segment(Processor& p, const Instruction& i) {
 
 template <SegmentRegister CpuState::*Segment>
 Execute select_store_system_segment(const Shape& shape) {
-    return with_wide_width(shape.width,
-                           []<class T>() -> Execute { return store_system_segment<Segment, T>; });
+    return with_wide_width(shape.width, []<class T>() -> Execute { return store_system_segment<Segment, T>; });
 }
 
 // --- FS and GS bases in 64-bit mode
@@ -216,8 +213,8 @@ Execute select_write_base(const Shape& shape) {
 
 Execute select_segment_move(const Shape& shape) {
     const ZydisDecodedOperand& first = shape.operands[0];
-    const bool to_segment = first.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                            ZydisRegisterGetClass(first.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    const bool to_segment =
+        first.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(first.reg.value) == ZYDIS_REGCLASS_SEGMENT;
     if (to_segment) return first.reg.value == ZYDIS_REGISTER_CS ? nullptr : move_to_segment;
     if (shape.form == form("mr")) return store_segment;
     return with_wide_width(shape.width, []<class T>() -> Execute { return move_from_segment<T>; });

@@ -118,18 +118,10 @@ struct RotateCarryRight {
 // Makes a two-operand operation of a shift; the count may be CL, which is 8 bits whatever the width.
 template <class Operation, std::unsigned_integral T>
 struct Shift {
-    static void rr(Processor& p, const Instruction& i) {
-        on_register(p, i, p.get<std::uint8_t>(i.registers[1]));
-    }
-    static void ri(Processor& p, const Instruction& i) {
-        on_register(p, i, static_cast<unsigned>(i.immediate));
-    }
-    static void mr(Processor& p, const Instruction& i) {
-        on_memory(p, i, p.get<std::uint8_t>(i.registers[1]));
-    }
-    static void mi(Processor& p, const Instruction& i) {
-        on_memory(p, i, static_cast<unsigned>(i.immediate));
-    }
+    static void rr(Processor& p, const Instruction& i) { on_register(p, i, p.get<std::uint8_t>(i.registers[1])); }
+    static void ri(Processor& p, const Instruction& i) { on_register(p, i, static_cast<unsigned>(i.immediate)); }
+    static void mr(Processor& p, const Instruction& i) { on_memory(p, i, p.get<std::uint8_t>(i.registers[1])); }
+    static void mi(Processor& p, const Instruction& i) { on_memory(p, i, static_cast<unsigned>(i.immediate)); }
 
   private:
     static void on_register(Processor& p, const Instruction& i, unsigned count) {
@@ -151,16 +143,11 @@ template <class Operation>
 Execute select_shift(const Shape& shape) {
     return with_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("rr"):
-                return Shift<Operation, T>::rr;
-            case form("ri"):
-                return Shift<Operation, T>::ri;
-            case form("mr"):
-                return Shift<Operation, T>::mr;
-            case form("mi"):
-                return Shift<Operation, T>::mi;
-            default:
-                return nullptr;
+            case form("rr"): return Shift<Operation, T>::rr;
+            case form("ri"): return Shift<Operation, T>::ri;
+            case form("mr"): return Shift<Operation, T>::mr;
+            case form("mi"): return Shift<Operation, T>::mi;
+            default: return nullptr;
         }
     });
 }
@@ -176,8 +163,7 @@ struct ShiftLeftDouble {
         T result;
         bool carry;
         if constexpr (sizeof(T) == 2) {
-            const std::uint64_t wide = (std::uint64_t{value} << 32 | std::uint64_t{fill} << 16 | value)
-                                       << count;
+            const std::uint64_t wide = (std::uint64_t{value} << 32 | std::uint64_t{fill} << 16 | value) << count;
             result = static_cast<T>(wide >> 32);
             carry = (wide >> 48 & 1) != 0;
         } else {
@@ -209,18 +195,10 @@ struct ShiftRightDouble {
 
 template <class Operation, std::unsigned_integral T>
 struct DoubleShift {
-    static void rrr(Processor& p, const Instruction& i) {
-        on_register(p, i, p.get<std::uint8_t>(i.registers[2]));
-    }
-    static void rri(Processor& p, const Instruction& i) {
-        on_register(p, i, static_cast<unsigned>(i.immediate));
-    }
-    static void mrr(Processor& p, const Instruction& i) {
-        on_memory(p, i, p.get<std::uint8_t>(i.registers[2]));
-    }
-    static void mri(Processor& p, const Instruction& i) {
-        on_memory(p, i, static_cast<unsigned>(i.immediate));
-    }
+    static void rrr(Processor& p, const Instruction& i) { on_register(p, i, p.get<std::uint8_t>(i.registers[2])); }
+    static void rri(Processor& p, const Instruction& i) { on_register(p, i, static_cast<unsigned>(i.immediate)); }
+    static void mrr(Processor& p, const Instruction& i) { on_memory(p, i, p.get<std::uint8_t>(i.registers[2])); }
+    static void mri(Processor& p, const Instruction& i) { on_memory(p, i, static_cast<unsigned>(i.immediate)); }
 
   private:
     static void on_register(Processor& p, const Instruction& i, unsigned count) {
@@ -241,16 +219,11 @@ template <class Operation>
 Execute select_double_shift(const Shape& shape) {
     return with_wide_width(shape.width, [&]<class T>() -> Execute {
         switch (shape.form) {
-            case form("rrr"):
-                return DoubleShift<Operation, T>::rrr;
-            case form("rri"):
-                return DoubleShift<Operation, T>::rri;
-            case form("mrr"):
-                return DoubleShift<Operation, T>::mrr;
-            case form("mri"):
-                return DoubleShift<Operation, T>::mri;
-            default:
-                return nullptr;
+            case form("rrr"): return DoubleShift<Operation, T>::rrr;
+            case form("rri"): return DoubleShift<Operation, T>::rri;
+            case form("mrr"): return DoubleShift<Operation, T>::mrr;
+            case form("mri"): return DoubleShift<Operation, T>::mri;
+            default: return nullptr;
         }
     });
 }

@@ -11,18 +11,12 @@ namespace {
 
 SegmentName segment_operand(ZydisRegister name) {
     switch (name) {
-        case ZYDIS_REGISTER_ES:
-            return SegmentName::es;
-        case ZYDIS_REGISTER_CS:
-            return SegmentName::cs;
-        case ZYDIS_REGISTER_SS:
-            return SegmentName::ss;
-        case ZYDIS_REGISTER_DS:
-            return SegmentName::ds;
-        case ZYDIS_REGISTER_FS:
-            return SegmentName::fs;
-        default:
-            return SegmentName::gs;
+        case ZYDIS_REGISTER_ES: return SegmentName::es;
+        case ZYDIS_REGISTER_CS: return SegmentName::cs;
+        case ZYDIS_REGISTER_SS: return SegmentName::ss;
+        case ZYDIS_REGISTER_DS: return SegmentName::ds;
+        case ZYDIS_REGISTER_FS: return SegmentName::fs;
+        default: return SegmentName::gs;
     }
 }
 
@@ -35,18 +29,12 @@ bool is_segment_operand(const Shape& shape) {
 template <class Choose>
 Execute with_segment(ZydisRegister name, const Choose& choose) {
     switch (segment_operand(name)) {
-        case SegmentName::es:
-            return choose.template operator()<SegmentName::es>();
-        case SegmentName::cs:
-            return choose.template operator()<SegmentName::cs>();
-        case SegmentName::ss:
-            return choose.template operator()<SegmentName::ss>();
-        case SegmentName::ds:
-            return choose.template operator()<SegmentName::ds>();
-        case SegmentName::fs:
-            return choose.template operator()<SegmentName::fs>();
-        case SegmentName::gs:
-            return choose.template operator()<SegmentName::gs>();
+        case SegmentName::es: return choose.template operator()<SegmentName::es>();
+        case SegmentName::cs: return choose.template operator()<SegmentName::cs>();
+        case SegmentName::ss: return choose.template operator()<SegmentName::ss>();
+        case SegmentName::ds: return choose.template operator()<SegmentName::ds>();
+        case SegmentName::fs: return choose.template operator()<SegmentName::fs>();
+        case SegmentName::gs: return choose.template operator()<SegmentName::gs>();
     }
     return nullptr;
 }
@@ -77,19 +65,14 @@ struct Push {
 Execute select_push(const Shape& shape) {
     return with_wide_width(shape.operand_width, [&]<class T>() -> Execute {
         if (is_segment_operand(shape)) {
-            return with_segment(shape.operands[0].reg.value, []<SegmentName Segment>() -> Execute {
-                return Push<T>::template segment<Segment>;
-            });
+            return with_segment(shape.operands[0].reg.value,
+                                []<SegmentName Segment>() -> Execute { return Push<T>::template segment<Segment>; });
         }
         switch (shape.form) {
-            case form("r"):
-                return Push<T>::r;
-            case form("m"):
-                return Push<T>::m;
-            case form("i"):
-                return Push<T>::i;
-            default:
-                return nullptr;
+            case form("r"): return Push<T>::r;
+            case form("m"): return Push<T>::m;
+            case form("i"): return Push<T>::i;
+            default: return nullptr;
         }
     });
 }
@@ -162,12 +145,9 @@ const Row* pop_variant(const Row& self, const Shape& shape) {
 // stored.
 template <std::unsigned_integral T>
 void push_all(Processor& p, const Instruction&) {
-    const auto offset = [&](unsigned n) {
-        return (p.stack_pointer() - (n + 1) * sizeof(T)) & p.stack_mask();
-    };
+    const auto offset = [&](unsigned n) { return (p.stack_pointer() - (n + 1) * sizeof(T)) & p.stack_mask(); };
     for (unsigned n = 0; n < 8; ++n) p.probe_write(SegmentName::ss, offset(n), sizeof(T));
-    for (unsigned n = 0; n < 8; ++n)
-        p.store<T>(SegmentName::ss, offset(n), p.get<T>(static_cast<GeneralRegister>(n)));
+    for (unsigned n = 0; n < 8; ++n) p.store<T>(SegmentName::ss, offset(n), p.get<T>(static_cast<GeneralRegister>(n)));
     p.set_stack_pointer(offset(7));
 }
 
@@ -213,8 +193,7 @@ void pop_flags(Processor& p, const Instruction&) {
     if (is_sensitive(p)) {
         if (sizeof(T) != 2 || !has_virtual_mode_extensions(p)) p.raise(Vector::general_protection, 0);
         const bool enables = (popped & rflags::if_) != 0;
-        if ((popped & rflags::tf) != 0 || (enables && (old & rflags::vip) != 0))
-            p.raise(Vector::general_protection, 0);
+        if ((popped & rflags::tf) != 0 || (enables && (old & rflags::vip) != 0)) p.raise(Vector::general_protection, 0);
         writable |= rflags::vif;
         image = (popped & ~rflags::vif) | (enables ? rflags::vif : 0);
     } else {
@@ -285,8 +264,7 @@ Execute select_leave(const Shape& shape) {
 // POPF may enable interrupts, start single-stepping, or change what SMAP lets through.
 template <std::unsigned_integral T>
 constexpr Row pop_flags_row(ZydisMnemonic mnemonic) {
-    return {mnemonic, always<pop_flags<T>>, CostClass::stack,
-            row_flag::ends_block | row_flag::delivery_point};
+    return {mnemonic, always<pop_flags<T>>, CostClass::stack, row_flag::ends_block | row_flag::delivery_point};
 }
 
 }  // namespace

@@ -62,8 +62,7 @@ void initialize_x87(Processor& p, const Instruction&) {
 
 void clear_exceptions(Processor& p, const Instruction&) {
     require_x87(p);
-    p.state.floating_point.status &=
-        static_cast<std::uint16_t>(~(exception_flags | stack_fault | summary | busy));
+    p.state.floating_point.status &= static_cast<std::uint16_t>(~(exception_flags | stack_fault | summary | busy));
 }
 
 // WAIT: CR0.MP decides whether TS matters (SDM vol. 3A, table 2-2).
@@ -191,8 +190,7 @@ void take_environment(const SaveImage& image, FloatingPointState& fp, Environmen
     const unsigned step = layout.wide ? 4 : 2;
     const auto low16 = [&](unsigned word) { return take<std::uint16_t>(image, word * step); };
     const auto whole = [&](unsigned word) -> std::uint32_t {
-        return layout.wide ? take<std::uint32_t>(image, word * step)
-                           : take<std::uint16_t>(image, word * step);
+        return layout.wide ? take<std::uint32_t>(image, word * step) : take<std::uint16_t>(image, word * step);
     };
     fp.status = low16(1);
     fp.tag = low16(2);
@@ -204,7 +202,8 @@ void take_environment(const SaveImage& image, FloatingPointState& fp, Environmen
     } else {
         fp.instruction_pointer = whole(3);
         fp.instruction_selector = low16(4);
-        if (layout.wide) fp.opcode = static_cast<std::uint16_t>(whole(4) >> 16 & 0x7ff);
+        // The 16-bit format of protected mode has no room for the opcode.
+        fp.opcode = layout.wide ? static_cast<std::uint16_t>(whole(4) >> 16 & 0x7ff) : std::uint16_t{0};
         fp.data_pointer = whole(5);
         fp.data_selector = low16(6);
     }
@@ -309,20 +308,16 @@ void take_x87(const StateImage& image, FloatingPointState& fp, bool wide) {
 }
 
 void put_vectors(StateImage& image, const FloatingPointState& fp, unsigned count) {
-    for (unsigned n = 0; n < count; ++n)
-        std::memcpy(image.data() + vectors_at + n * 16, fp.vector[n].data(), 16);
+    for (unsigned n = 0; n < count; ++n) std::memcpy(image.data() + vectors_at + n * 16, fp.vector[n].data(), 16);
 }
 void take_vectors(const StateImage& image, FloatingPointState& fp, unsigned count) {
-    for (unsigned n = 0; n < count; ++n)
-        std::memcpy(fp.vector[n].data(), image.data() + vectors_at + n * 16, 16);
+    for (unsigned n = 0; n < count; ++n) std::memcpy(fp.vector[n].data(), image.data() + vectors_at + n * 16, 16);
 }
 void put_upper_halves(StateImage& image, const FloatingPointState& fp, unsigned count) {
-    for (unsigned n = 0; n < count; ++n)
-        std::memcpy(image.data() + upper_halves + n * 16, fp.vector[n].data() + 2, 16);
+    for (unsigned n = 0; n < count; ++n) std::memcpy(image.data() + upper_halves + n * 16, fp.vector[n].data() + 2, 16);
 }
 void take_upper_halves(const StateImage& image, FloatingPointState& fp, unsigned count) {
-    for (unsigned n = 0; n < count; ++n)
-        std::memcpy(fp.vector[n].data() + 2, image.data() + upper_halves + n * 16, 16);
+    for (unsigned n = 0; n < count; ++n) std::memcpy(fp.vector[n].data() + 2, image.data() + upper_halves + n * 16, 16);
 }
 
 // FXSAVE and FXRSTOR share their conditions with neither x87 nor SSE instructions.
@@ -378,15 +373,15 @@ std::uint64_t requested_components(const Processor& p) {
     return p.state.xcr0 & (std::uint64_t{p.get<std::uint32_t>(rdx)} << 32 | p.get<std::uint32_t>(rax));
 }
 
-// XINUSE (SDM vol. 1, 13.6): which components are not in their initial state. MXCSR counts in the compacted format only.
+// XINUSE (SDM vol. 1, 13.6): which components are not in their initial state. MXCSR counts in the compacted format
+// only.
 std::uint64_t components_in_use(const Processor& p) {
     const FloatingPointState& fp = p.state.floating_point;
     FloatingPointState initial;
     initialize(initial);
-    const bool x87_initial = fp.control == initial.control && fp.status == 0 && fp.tag == 0xffff &&
-                             fp.opcode == 0 && fp.instruction_pointer == 0 && fp.data_pointer == 0 &&
-                             fp.instruction_selector == 0 && fp.data_selector == 0 &&
-                             fp.registers == initial.registers;
+    const bool x87_initial = fp.control == initial.control && fp.status == 0 && fp.tag == 0xffff && fp.opcode == 0 &&
+                             fp.instruction_pointer == 0 && fp.data_pointer == 0 && fp.instruction_selector == 0 &&
+                             fp.data_selector == 0 && fp.registers == initial.registers;
     std::uint64_t in_use = x87_initial ? 0 : x87;
     for (unsigned n = 0; n < vector_count(p); ++n) {
         if ((fp.vector[n][0] | fp.vector[n][1]) != 0) in_use |= sse;
@@ -401,8 +396,7 @@ template <bool Optimized>
 void xsave(Processor& p, const Instruction& i) {
     require_xsave(p, i);
     const FloatingPointState& fp = p.state.floating_point;
-    const std::uint64_t at = p.effective_address(i), requested = requested_components(p),
-                        in_use = components_in_use(p);
+    const std::uint64_t at = p.effective_address(i), requested = requested_components(p), in_use = components_in_use(p);
     const std::uint64_t written = Optimized ? requested & in_use : requested;
     p.probe_write(i.segment, at, (requested & avx) != 0 ? largest : upper_halves);
     const auto old_components = p.load<std::uint64_t>(i.segment, at + header);

@@ -71,11 +71,10 @@ struct MoveString {
             return 0;
         const std::uint64_t from_linear = p.linear_for_read(i.segment, source, sizeof(T));
         const std::uint64_t to_linear = p.linear_for_write(es, destination, sizeof(T));
-        const std::uint64_t elements = std::min({limit, bytes_ahead(source, from_linear) / sizeof(T),
-                                                 bytes_ahead(destination, to_linear) / sizeof(T)});
+        const std::uint64_t elements = std::min(
+            {limit, bytes_ahead(source, from_linear) / sizeof(T), bytes_ahead(destination, to_linear) / sizeof(T)});
         const std::uint64_t bytes = elements * sizeof(T);
-        if (elements < 2 || !p.reads_freely(i.segment, source, bytes) ||
-            !p.writes_freely(es, destination, bytes))
+        if (elements < 2 || !p.reads_freely(i.segment, source, bytes) || !p.writes_freely(es, destination, bytes))
             return 0;
         const std::byte* const from = p.host_read_span(from_linear);
         std::byte* const to = p.host_write_span(to_linear);
@@ -212,9 +211,7 @@ void compare_once(Processor& p, const Instruction& i) {
     p.charge(p.timing.string_iteration);
 }
 
-std::uint64_t elements_allowed(const Processor& p) {
-    return (p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once;
-}
+std::uint64_t elements_allowed(const Processor& p) { return (p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once; }
 
 template <class Operation, class T, class A>
 std::uint64_t elements_done(Processor& p, const Instruction& i, std::uint64_t limit) {
@@ -272,18 +269,14 @@ void compare_repeated(Processor& p, const Instruction& i) {
 template <class Choose>
 Execute with_address(AddressSize size, const Choose& choose) {
     switch (size) {
-        case AddressSize::bits16:
-            return choose.template operator()<std::uint16_t>();
-        case AddressSize::bits32:
-            return choose.template operator()<std::uint32_t>();
-        case AddressSize::bits64:
-            return choose.template operator()<std::uint64_t>();
+        case AddressSize::bits16: return choose.template operator()<std::uint16_t>();
+        case AddressSize::bits32: return choose.template operator()<std::uint32_t>();
+        case AddressSize::bits64: return choose.template operator()<std::uint64_t>();
     }
     return nullptr;
 }
 
-constexpr ZydisInstructionAttributes any_repeat =
-    ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+constexpr ZydisInstructionAttributes any_repeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
 
 // MOVSD and CMPSD are also names of SSE2 instructions, which have visible operands.
 bool is_string(const Shape& shape) { return shape.instruction.operand_count_visible == 0; }
@@ -322,8 +315,7 @@ constexpr Row comparison_row(ZydisMnemonic mnemonic) {
 // These ask the Environment.
 template <class Operation, class T>
 constexpr Row port_row(ZydisMnemonic mnemonic) {
-    return {mnemonic, select_string<Operation, T>, CostClass::string,
-            row_flag::repeatable | row_flag::delivery_point};
+    return {mnemonic, select_string<Operation, T>, CostClass::string, row_flag::repeatable | row_flag::delivery_point};
 }
 
 }  // namespace

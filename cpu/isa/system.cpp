@@ -63,45 +63,29 @@ void write_cr2(Processor& p, std::uint64_t value) { p.state.cr2 = value; }
 
 Execute select_to_control(ZydisRegister name) {
     switch (name) {
-        case ZYDIS_REGISTER_CR0:
-            return move_to_control<write_cr0>;
-        case ZYDIS_REGISTER_CR2:
-            return move_to_control<write_cr2>;
-        case ZYDIS_REGISTER_CR3:
-            return move_to_control<write_cr3>;
-        case ZYDIS_REGISTER_CR4:
-            return move_to_control<write_cr4>;
-        case ZYDIS_REGISTER_CR8:
-            return move_to_control<write_cr8>;
-        default:
-            return nullptr;
+        case ZYDIS_REGISTER_CR0: return move_to_control<write_cr0>;
+        case ZYDIS_REGISTER_CR2: return move_to_control<write_cr2>;
+        case ZYDIS_REGISTER_CR3: return move_to_control<write_cr3>;
+        case ZYDIS_REGISTER_CR4: return move_to_control<write_cr4>;
+        case ZYDIS_REGISTER_CR8: return move_to_control<write_cr8>;
+        default: return nullptr;
     }
 }
 
 Execute select_from_control(ZydisRegister name) {
     switch (name) {
-        case ZYDIS_REGISTER_CR0:
-            return move_from_control<&CpuState::cr0>;
-        case ZYDIS_REGISTER_CR2:
-            return move_from_control<&CpuState::cr2>;
-        case ZYDIS_REGISTER_CR3:
-            return move_from_control<&CpuState::cr3>;
-        case ZYDIS_REGISTER_CR4:
-            return move_from_control<&CpuState::cr4>;
-        case ZYDIS_REGISTER_CR8:
-            return move_from_control<&CpuState::cr8>;
-        default:
-            return nullptr;
+        case ZYDIS_REGISTER_CR0: return move_from_control<&CpuState::cr0>;
+        case ZYDIS_REGISTER_CR2: return move_from_control<&CpuState::cr2>;
+        case ZYDIS_REGISTER_CR3: return move_from_control<&CpuState::cr3>;
+        case ZYDIS_REGISTER_CR4: return move_from_control<&CpuState::cr4>;
+        case ZYDIS_REGISTER_CR8: return move_from_control<&CpuState::cr8>;
+        default: return nullptr;
     }
 }
 
-void move_to_debug(Processor& p, const Instruction& i) {
-    write_debug_register(p, i.registers[0], wide_source(p, i));
-}
+void move_to_debug(Processor& p, const Instruction& i) { write_debug_register(p, i.registers[0], wide_source(p, i)); }
 
-void move_from_debug(Processor& p, const Instruction& i) {
-    set_wide(p, i, read_debug_register(p, i.registers[1]));
-}
+void move_from_debug(Processor& p, const Instruction& i) { set_wide(p, i, read_debug_register(p, i.registers[1])); }
 
 // LMSW changes PE, MP, EM and TS, and cannot clear PE.
 void load_machine_status(Processor& p, const Instruction& i) {
@@ -146,8 +130,7 @@ void invalidate_page(Processor& p, const Instruction& i) {
 void invalidate_process_context(Processor& p, const Instruction& i) {
     if (p.state.in_vm86()) p.raise(Vector::general_protection, 0);
     p.require_cpl0();
-    const std::uint64_t type =
-        p.code64() ? p.get<std::uint64_t>(i.registers[0]) : p.get<std::uint32_t>(i.registers[0]);
+    const std::uint64_t type = p.code64() ? p.get<std::uint64_t>(i.registers[0]) : p.get<std::uint32_t>(i.registers[0]);
     std::array<std::uint64_t, 2> descriptor{};  // PCID, linear address
     p.load_bytes(i.segment, p.effective_address(i), descriptor.data(), 16);
     const auto refuse = [&] { p.raise(Vector::general_protection, 0); };
@@ -246,14 +229,10 @@ void out(Processor& p, const Instruction& i) {
 template <template <class, bool> class Access>
 Execute select_port(unsigned width, bool immediate) {
     switch (width) {
-        case 1:
-            return immediate ? Access<std::uint8_t, true>::execute : Access<std::uint8_t, false>::execute;
-        case 2:
-            return immediate ? Access<std::uint16_t, true>::execute : Access<std::uint16_t, false>::execute;
-        case 4:
-            return immediate ? Access<std::uint32_t, true>::execute : Access<std::uint32_t, false>::execute;
-        default:
-            return nullptr;
+        case 1: return immediate ? Access<std::uint8_t, true>::execute : Access<std::uint8_t, false>::execute;
+        case 2: return immediate ? Access<std::uint16_t, true>::execute : Access<std::uint16_t, false>::execute;
+        case 4: return immediate ? Access<std::uint32_t, true>::execute : Access<std::uint32_t, false>::execute;
+        default: return nullptr;
     }
 }
 
@@ -306,8 +285,7 @@ void identify(Processor& p, const Instruction&) {
     show_state(p);
     const CpuidLeaf answer =
         p.environment.cpuid(p.moment(), leaf, subleaf, p.model.leaf(leaf, subleaf, p.state, p.vcpu));
-    if (leaf == 1 && p.model.vendor() == Vendor::intel)
-        p.state.msr.bios_sign_id = microcode_revision(p.model);
+    if (leaf == 1 && p.model.vendor() == Vendor::intel) p.state.msr.bios_sign_id = microcode_revision(p.model);
     p.set(rax, answer.eax);
     p.set(rbx, answer.ebx);
     p.set(rcx, answer.ecx);
@@ -322,15 +300,12 @@ void identify(Processor& p, const Instruction&) {
 bool settle(Processor& p, const MsrOutcome& outcome) {
     using enum MsrOutcome::Kind;
     switch (outcome.kind) {
-        case not_claimed:
-            return false;
+        case not_claimed: return false;
         case general_protection:
             p.charge(outcome.cycles);  // the guest has left and come back, to a fault
             p.raise(Vector::general_protection, 0);
-        case stop:
-            p.leave({Processor::Leave::Kind::failed, outcome.error_number});
-        case done:
-            break;
+        case stop: p.leave({Processor::Leave::Kind::failed, outcome.error_number});
+        case done: break;
     }
     p.charge_instead(outcome.cycles);
     return true;
@@ -355,8 +330,7 @@ void write_model_specific(Processor& p, const Instruction&) {
     const auto index = p.get<std::uint32_t>(rcx);
     const std::uint64_t value = edx_eax(p);
     show_state(p);
-    const MsrOutcome outcome =
-        p.environment.msr_write(p.moment(), index, value, msr_implemented(p, index), p.state);
+    const MsrOutcome outcome = p.environment.msr_write(p.moment(), index, value, msr_implemented(p, index), p.state);
     if (settle(p, outcome)) return;
     if (!write_msr(p, index, value)) p.raise(Vector::general_protection, 0);
 }
@@ -370,12 +344,9 @@ void hypercall(Processor& p, const Instruction&) {
     const HypercallOutcome outcome = p.environment.hypercall(p.moment(), Which, p.state, p);
     using enum HypercallOutcome::Kind;
     switch (outcome.kind) {
-        case undefined_opcode:
-            p.raise(Vector::invalid_opcode);
-        case leave:
-            p.leave({Processor::Leave::Kind::hypercall, 0});
-        case done:
-            break;
+        case undefined_opcode: p.raise(Vector::invalid_opcode);
+        case leave: p.leave({Processor::Leave::Kind::hypercall, 0});
+        case done: break;
     }
     p.charge_instead(outcome.cycles);
     if (p.code64())
@@ -421,8 +392,8 @@ void write_extended_control(Processor& p, const Instruction&) {
     if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
     p.require_cpl0();
     const std::uint64_t value = edx_eax(p);
-    const bool valid = p.get<std::uint32_t>(rcx) == 0 && (value & ~p.model.xcr0_bits()) == 0 &&
-                       (value & x87) != 0 && ((value & avx) == 0 || (value & sse) != 0);
+    const bool valid = p.get<std::uint32_t>(rcx) == 0 && (value & ~p.model.xcr0_bits()) == 0 && (value & x87) != 0 &&
+                       ((value & avx) == 0 || (value & sse) != 0);
     if (!valid) p.raise(Vector::general_protection, 0);
     p.state.xcr0 = value;
 }
@@ -446,8 +417,7 @@ std::span<const Row> system_rows() {
         Row{ZYDIS_MNEMONIC_SMSW, select_store_machine_status, system},
         Row{ZYDIS_MNEMONIC_CLTS, always<clear_task_switched>, system},
         Row{ZYDIS_MNEMONIC_INVLPG, always<invalidate_page>, serialize, ends_block},
-        Row{ZYDIS_MNEMONIC_INVPCID, always<invalidate_process_context>, serialize, ends_block,
-            Feature::invpcid},
+        Row{ZYDIS_MNEMONIC_INVPCID, always<invalidate_process_context>, serialize, ends_block, Feature::invpcid},
         Row{ZYDIS_MNEMONIC_INVD, always<invalidate_caches>, serialize},
         Row{ZYDIS_MNEMONIC_WBINVD, always<invalidate_caches>, serialize},
         Row{ZYDIS_MNEMONIC_CLFLUSH, always<flush_line>, simple, 0, Feature::clfsh},
@@ -466,20 +436,13 @@ std::span<const Row> system_rows() {
         Row{ZYDIS_MNEMONIC_RDPID, select_read_processor_id, time_stamp, 0, Feature::rdpid},
         Row{ZYDIS_MNEMONIC_CPUID, always<identify>, serialize, delivery_point},
         Row{ZYDIS_MNEMONIC_RDMSR, always<read_model_specific>, serialize, delivery_point, Feature::msr},
-        Row{ZYDIS_MNEMONIC_WRMSR, always<write_model_specific>, serialize, ends_block | delivery_point,
-            Feature::msr},
-        Row{ZYDIS_MNEMONIC_VMCALL, always<hypercall<HypercallInstruction::vmcall>>, serialize,
-            delivery_point},
-        Row{ZYDIS_MNEMONIC_VMMCALL, always<hypercall<HypercallInstruction::vmmcall>>, serialize,
-            delivery_point},
-        Row{ZYDIS_MNEMONIC_SYSCALL, always<execute_system_call>, far_transfer, transfers_control,
-            Feature::syscall},
-        Row{ZYDIS_MNEMONIC_SYSRET, always<execute_system_return>, far_transfer, transfers_control,
-            Feature::syscall},
-        Row{ZYDIS_MNEMONIC_SYSENTER, always<execute_system_enter>, far_transfer, transfers_control,
-            Feature::sep},
-        Row{ZYDIS_MNEMONIC_SYSEXIT, always<execute_system_exit>, far_transfer, transfers_control,
-            Feature::sep},
+        Row{ZYDIS_MNEMONIC_WRMSR, always<write_model_specific>, serialize, ends_block | delivery_point, Feature::msr},
+        Row{ZYDIS_MNEMONIC_VMCALL, always<hypercall<HypercallInstruction::vmcall>>, serialize, delivery_point},
+        Row{ZYDIS_MNEMONIC_VMMCALL, always<hypercall<HypercallInstruction::vmmcall>>, serialize, delivery_point},
+        Row{ZYDIS_MNEMONIC_SYSCALL, always<execute_system_call>, far_transfer, transfers_control, Feature::syscall},
+        Row{ZYDIS_MNEMONIC_SYSRET, always<execute_system_return>, far_transfer, transfers_control, Feature::syscall},
+        Row{ZYDIS_MNEMONIC_SYSENTER, always<execute_system_enter>, far_transfer, transfers_control, Feature::sep},
+        Row{ZYDIS_MNEMONIC_SYSEXIT, always<execute_system_exit>, far_transfer, transfers_control, Feature::sep},
         Row{ZYDIS_MNEMONIC_MONITOR, always<monitor>, system, 0, Feature::monitor},
         Row{ZYDIS_MNEMONIC_MWAIT, always<wait_for_monitor>, system, delivery_point, Feature::monitor},
         Row{ZYDIS_MNEMONIC_XGETBV, always<read_extended_control>, system, 0, Feature::xsave},

@@ -69,30 +69,22 @@ std::uint64_t as_flags(bool zero, bool parity, bool carry) {
 }
 void comiss(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t) {
     bool zero, parity, carry;
-    asm("comiss %4, %3"
-        : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry)
-        : "x"(half_of(first)), "x"(half_of(second)));
+    asm("comiss %4, %3" : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry) : "x"(half_of(first)), "x"(half_of(second)));
     to[0] = as_flags(zero, parity, carry);
 }
 void comisd(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t) {
     bool zero, parity, carry;
-    asm("comisd %4, %3"
-        : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry)
-        : "x"(half_of(first)), "x"(half_of(second)));
+    asm("comisd %4, %3" : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry) : "x"(half_of(first)), "x"(half_of(second)));
     to[0] = as_flags(zero, parity, carry);
 }
 void ucomiss(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t) {
     bool zero, parity, carry;
-    asm("ucomiss %4, %3"
-        : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry)
-        : "x"(half_of(first)), "x"(half_of(second)));
+    asm("ucomiss %4, %3" : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry) : "x"(half_of(first)), "x"(half_of(second)));
     to[0] = as_flags(zero, parity, carry);
 }
 void ucomisd(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t) {
     bool zero, parity, carry;
-    asm("ucomisd %4, %3"
-        : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry)
-        : "x"(half_of(first)), "x"(half_of(second)));
+    asm("ucomisd %4, %3" : "=@ccz"(zero), "=@ccp"(parity), "=@ccc"(carry) : "x"(half_of(first)), "x"(half_of(second)));
     to[0] = as_flags(zero, parity, carry);
 }
 template <auto Function>

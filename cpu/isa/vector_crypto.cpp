@@ -64,18 +64,10 @@ __m128i carryless_product(__m128i a, __m128i b, unsigned immediate) {
 
 __m128i sha1rnds4(__m128i a, __m128i b, unsigned immediate) {
     switch (immediate & 3) {
-        case 0:
-            asm("sha1rnds4 $0, %1, %0" : "+x"(a) : "x"(b));
-            break;
-        case 1:
-            asm("sha1rnds4 $1, %1, %0" : "+x"(a) : "x"(b));
-            break;
-        case 2:
-            asm("sha1rnds4 $2, %1, %0" : "+x"(a) : "x"(b));
-            break;
-        default:
-            asm("sha1rnds4 $3, %1, %0" : "+x"(a) : "x"(b));
-            break;
+        case 0: asm("sha1rnds4 $0, %1, %0" : "+x"(a) : "x"(b)); break;
+        case 1: asm("sha1rnds4 $1, %1, %0" : "+x"(a) : "x"(b)); break;
+        case 2: asm("sha1rnds4 $2, %1, %0" : "+x"(a) : "x"(b)); break;
+        default: asm("sha1rnds4 $3, %1, %0" : "+x"(a) : "x"(b)); break;
     }
     return a;
 }
@@ -85,8 +77,7 @@ __m128i sha256rnds2(__m128i third, __m128i a, __m128i b) {
     asm("sha256rnds2 %%xmm0, %1, %0" : "+x"(a) : "x"(b), "Yz"(third));
     return a;
 }
-constexpr VectorOperations two_rounds{low_half_of_three<sha256rnds2>, nullptr, nullptr, nullptr,
-                                      vector_trait::masked};
+constexpr VectorOperations two_rounds{low_half_of_three<sha256rnds2>, nullptr, nullptr, nullptr, vector_trait::masked};
 
 }  // namespace
 
@@ -101,10 +92,9 @@ std::span<const Row> vector_crypto_rows() {
             {ZYDIS_MNEMONIC_AESDEC, ZYDIS_MNEMONIC_VAESDEC, aes, narrow<aesdec>, cost, aes},
             {ZYDIS_MNEMONIC_AESDECLAST, ZYDIS_MNEMONIC_VAESDECLAST, aes, narrow<aesdeclast>, cost, aes},
             {ZYDIS_MNEMONIC_AESIMC, ZYDIS_MNEMONIC_VAESIMC, aes, narrow<aesimc>, cost, aes},
-            {ZYDIS_MNEMONIC_AESKEYGENASSIST, ZYDIS_MNEMONIC_VAESKEYGENASSIST, aes, narrow<aeskeygenassist>,
-             cost, aes},
-            {ZYDIS_MNEMONIC_PCLMULQDQ, ZYDIS_MNEMONIC_VPCLMULQDQ, Feature::pclmulqdq,
-             narrow<carryless_product>, cost, Feature::pclmulqdq},
+            {ZYDIS_MNEMONIC_AESKEYGENASSIST, ZYDIS_MNEMONIC_VAESKEYGENASSIST, aes, narrow<aeskeygenassist>, cost, aes},
+            {ZYDIS_MNEMONIC_PCLMULQDQ, ZYDIS_MNEMONIC_VPCLMULQDQ, Feature::pclmulqdq, narrow<carryless_product>, cost,
+             Feature::pclmulqdq},
             {ZYDIS_MNEMONIC_SHA1RNDS4, none, sha, narrow<sha1rnds4>},
             {ZYDIS_MNEMONIC_SHA1NEXTE, none, sha, narrow<sha1nexte>},
             {ZYDIS_MNEMONIC_SHA1MSG1, none, sha, narrow<sha1msg1>},

@@ -263,10 +263,8 @@ std::span<const Row> vector_float_rows() {
             {ZYDIS_MNEMONIC_ROUNDPD, ZYDIS_MNEMONIC_VROUNDPD, sse4_1, lanes<round_doubles, floating>},
             {ZYDIS_MNEMONIC_ROUNDSS, ZYDIS_MNEMONIC_VROUNDSS, sse4_1, narrow<round_single, floating>},
             {ZYDIS_MNEMONIC_ROUNDSD, ZYDIS_MNEMONIC_VROUNDSD, sse4_1, narrow<round_double, floating>},
-            {ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_VDPPS, sse4_1, lanes<dot_product_of_singles, floating>,
-             slow},
-            {ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPD, sse4_1, narrow<dot_product_of_doubles, floating>,
-             slow},
+            {ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_VDPPS, sse4_1, lanes<dot_product_of_singles, floating>, slow},
+            {ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPD, sse4_1, narrow<dot_product_of_doubles, floating>, slow},
         };
         return rows_of(table);
     }();

@@ -20,8 +20,8 @@ constexpr std::uint32_t underflow = 0x10;
 constexpr std::uint32_t unmasked(std::uint32_t flags, std::uint32_t mxcsr) { return flags & ~(mxcsr >> 7); }
 
 // The flags an operation raises, with everything masked.
-std::uint32_t flags_of(VectorOperation operation, Vector256& result, const Vector256& first,
-                       const Vector256& second, std::uint64_t immediate, std::uint32_t mxcsr) {
+std::uint32_t flags_of(VectorOperation operation, Vector256& result, const Vector256& first, const Vector256& second,
+                       std::uint64_t immediate, std::uint32_t mxcsr) {
     const std::uint32_t of_host = _mm_getcsr();
     _mm_setcsr((mxcsr & ~exception_flags) | exception_masks);
     operation(result, first, second, immediate);
@@ -50,9 +50,9 @@ void run_floating(Processor& p, VectorOperation operation, Vector256& result, co
     if (unmasked(raised & computed_first, mxcsr) != 0) {
         raised &= computed_first;
     } else if (unmasked(underflow, mxcsr) != 0 && (raised & underflow) == 0) {
-        raised |= flags_of(operation, scratch, first, second, immediate | looks_for_tininess,
-                           settings | flush_to_zero) &
-                  underflow;
+        raised |=
+            flags_of(operation, scratch, first, second, immediate | looks_for_tininess, settings | flush_to_zero) &
+            underflow;
     }
     mxcsr |= raised;
     if (unmasked(raised, mxcsr) != 0)
@@ -62,17 +62,7 @@ void run_floating(Processor& p, VectorOperation operation, Vector256& result, co
 namespace {
 
 enum class Encoding : unsigned { plain, vex, count };
-enum class Destination : unsigned {
-    xmm,
-    ymm,
-    xmm_masked,
-    ymm_masked,
-    general32,
-    general64,
-    memory,
-    flags,
-    count
-};
+enum class Destination : unsigned { xmm, ymm, xmm_masked, ymm_masked, general32, general64, memory, flags, count };
 enum class Source : unsigned {
     vector,
     general32,
@@ -89,18 +79,10 @@ enum class Source : unsigned {
 void load_small(Processor& p, const Instruction& i, Vector256& to) {
     to = {};
     switch (i.width) {
-        case 1:
-            to[0] = p.load<std::uint8_t>(i);
-            break;
-        case 2:
-            to[0] = p.load<std::uint16_t>(i);
-            break;
-        case 4:
-            to[0] = p.load<std::uint32_t>(i);
-            break;
-        default:
-            to[0] = p.load<std::uint64_t>(i);
-            break;
+        case 1: to[0] = p.load<std::uint8_t>(i); break;
+        case 2: to[0] = p.load<std::uint16_t>(i); break;
+        case 4: to[0] = p.load<std::uint32_t>(i); break;
+        default: to[0] = p.load<std::uint64_t>(i); break;
     }
 }
 
@@ -109,24 +91,12 @@ template <bool MustBeAligned>
 void store_result(Processor& p, const Instruction& i, const Vector256& from) {
     const std::uint64_t at = p.effective_address(i);
     switch (i.width) {
-        case 1:
-            p.store(i.segment, at, static_cast<std::uint8_t>(from[0]));
-            break;
-        case 2:
-            p.store(i.segment, at, static_cast<std::uint16_t>(from[0]));
-            break;
-        case 4:
-            p.store(i.segment, at, static_cast<std::uint32_t>(from[0]));
-            break;
-        case 8:
-            p.store(i.segment, at, from[0]);
-            break;
-        case 16:
-            p.store_vector<16, MustBeAligned>(i.segment, at, from.data());
-            break;
-        default:
-            p.store_vector<32, MustBeAligned>(i.segment, at, from.data());
-            break;
+        case 1: p.store(i.segment, at, static_cast<std::uint8_t>(from[0])); break;
+        case 2: p.store(i.segment, at, static_cast<std::uint16_t>(from[0])); break;
+        case 4: p.store(i.segment, at, static_cast<std::uint32_t>(from[0])); break;
+        case 8: p.store(i.segment, at, from[0]); break;
+        case 16: p.store_vector<16, MustBeAligned>(i.segment, at, from.data()); break;
+        default: p.store_vector<32, MustBeAligned>(i.segment, at, from.data()); break;
     }
 }
 
@@ -162,8 +132,7 @@ const Vector256& fetch(Processor& p, const Instruction& i, Vector256& space) {
 }
 
 template <bool Floating>
-void compute(Processor& p, const Instruction& i, Vector256& to, const Vector256& first,
-             const Vector256& second) {
+void compute(Processor& p, const Instruction& i, Vector256& to, const Vector256& first, const Vector256& second) {
     if constexpr (Floating)
         run_floating(p, i.operation, to, first, second, i.immediate);
     else
@@ -227,8 +196,7 @@ constexpr unsigned sources = static_cast<unsigned>(Source::count);
 constexpr unsigned combinations = 2 * destinations * sources * 2;
 
 constexpr unsigned combination(Encoding e, Destination d, Source s, bool floating) {
-    return ((static_cast<unsigned>(e) * destinations + static_cast<unsigned>(d)) * sources +
-            static_cast<unsigned>(s)) *
+    return ((static_cast<unsigned>(e) * destinations + static_cast<unsigned>(d)) * sources + static_cast<unsigned>(s)) *
                2 +
            (floating ? 1 : 0);
 }
@@ -239,13 +207,10 @@ constexpr bool is_general(Source s) { return s == Source::general32 || s == Sour
 // Combinations that no instruction has are left out, for the compiler's sake.
 constexpr bool exists(Encoding e, Destination d, Source s, bool floating) {
     if (d == Destination::memory) return false;
-    if (e == Encoding::plain && (is_wide(d) || s == Source::memory32 || s == Source::memory32_aligned))
-        return false;
-    if (s == Source::immediate && (floating || (d != Destination::xmm && d != Destination::ymm)))
-        return false;
+    if (e == Encoding::plain && (is_wide(d) || s == Source::memory32 || s == Source::memory32_aligned)) return false;
+    if (s == Source::immediate && (floating || (d != Destination::xmm && d != Destination::ymm))) return false;
     if (is_general(s) && d != Destination::xmm) return false;
-    if (floating &&
-        (s == Source::memory32_aligned || d == Destination::xmm_masked || d == Destination::ymm_masked))
+    if (floating && (s == Source::memory32_aligned || d == Destination::xmm_masked || d == Destination::ymm_masked))
         return false;
     return true;
 }
@@ -299,11 +264,8 @@ Operands operands_of(const Shape& shape) {
             case ZYDIS_REGCLASS_GPR8:
             case ZYDIS_REGCLASS_GPR16:
             case ZYDIS_REGCLASS_GPR32:
-            case ZYDIS_REGCLASS_GPR64:
-                break;
-            default:
-                found.any_other = true;
-                break;
+            case ZYDIS_REGCLASS_GPR64: break;
+            default: found.any_other = true; break;
         }
     }
     return found;
@@ -312,14 +274,10 @@ Operands operands_of(const Shape& shape) {
 Source source_of(const ZydisDecodedOperand& operand, bool aligned) {
     switch (class_of(operand)) {
         case ZYDIS_REGCLASS_XMM:
-        case ZYDIS_REGCLASS_YMM:
-            return Source::vector;
-        case ZYDIS_REGCLASS_GPR64:
-            return Source::general64;
-        case ZYDIS_REGCLASS_INVALID:
-            break;
-        default:
-            return Source::general32;
+        case ZYDIS_REGCLASS_YMM: return Source::vector;
+        case ZYDIS_REGCLASS_GPR64: return Source::general64;
+        case ZYDIS_REGCLASS_INVALID: break;
+        default: return Source::general32;
     }
     if (operand.size == 256) return aligned ? Source::memory32_aligned : Source::memory32;
     if (operand.size == 128) return aligned ? Source::memory16_aligned : Source::memory16;
@@ -330,27 +288,19 @@ Destination destination_of(const ZydisDecodedOperand& operand, std::uint8_t trai
     const bool masked = (traits & vector_trait::masked) != 0;
     if ((traits & vector_trait::sets_flags) != 0) return Destination::flags;
     switch (class_of(operand)) {
-        case ZYDIS_REGCLASS_XMM:
-            return masked ? Destination::xmm_masked : Destination::xmm;
-        case ZYDIS_REGCLASS_YMM:
-            return masked ? Destination::ymm_masked : Destination::ymm;
-        case ZYDIS_REGCLASS_GPR64:
-            return Destination::general64;
-        case ZYDIS_REGCLASS_INVALID:
-            return Destination::memory;
-        default:
-            return Destination::general32;
+        case ZYDIS_REGCLASS_XMM: return masked ? Destination::xmm_masked : Destination::xmm;
+        case ZYDIS_REGCLASS_YMM: return masked ? Destination::ymm_masked : Destination::ymm;
+        case ZYDIS_REGCLASS_GPR64: return Destination::general64;
+        case ZYDIS_REGCLASS_INVALID: return Destination::memory;
+        default: return Destination::general32;
     }
 }
 
 Execute select_store(const Shape& shape, bool vex, bool aligned, bool floating) {
     shape.out.width = static_cast<std::uint8_t>(shape.operands[0].size / 8);
     if (floating) return vex ? execute_store<Encoding::vex, false, true> : nullptr;
-    if (vex)
-        return aligned ? execute_store<Encoding::vex, true, false>
-                       : execute_store<Encoding::vex, false, false>;
-    return aligned ? execute_store<Encoding::plain, true, false>
-                   : execute_store<Encoding::plain, false, false>;
+    if (vex) return aligned ? execute_store<Encoding::vex, true, false> : execute_store<Encoding::vex, false, false>;
+    return aligned ? execute_store<Encoding::plain, true, false> : execute_store<Encoding::plain, false, false>;
 }
 
 }  // namespace
@@ -365,8 +315,7 @@ Execute select_vector(const Shape& shape, const VectorOperations& operations) {
     if (operands.any_other || operands.count == 0) return nullptr;
 
     const bool floating = (traits & vector_trait::floating) != 0;
-    const bool aligned =
-        vex ? (traits & vector_trait::aligned) != 0 : (traits & vector_trait::unaligned) == 0;
+    const bool aligned = vex ? (traits & vector_trait::aligned) != 0 : (traits & vector_trait::unaligned) == 0;
     const ZydisDecodedOperand& last = *operands.at[operands.count - 1];
     const Destination destination = destination_of(*operands.at[0], traits);
     // The mask of BLENDV and its like is XMM0, or with VEX prefix the register behind the sources.

@@ -29,13 +29,12 @@ namespace xenolith::cpu {
 
 // VectorOperations::traits.
 namespace vector_trait {
-inline constexpr std::uint8_t floating = 1;   // runs under MXCSR and may raise #XM
-inline constexpr std::uint8_t unaligned = 2;  // memory of 16 bytes needs no alignment without VEX either
-inline constexpr std::uint8_t aligned = 4;    // memory must be aligned even with VEX
-inline constexpr std::uint8_t sets_flags =
-    8;                                      // the result is the arithmetic flags; both operands are sources
-inline constexpr std::uint8_t counts = 16;  // an immediate is the second source: a shift count
-inline constexpr std::uint8_t masked = 32;  // a third source is the destination's value before the operation
+inline constexpr std::uint8_t floating = 1;    // runs under MXCSR and may raise #XM
+inline constexpr std::uint8_t unaligned = 2;   // memory of 16 bytes needs no alignment without VEX either
+inline constexpr std::uint8_t aligned = 4;     // memory must be aligned even with VEX
+inline constexpr std::uint8_t sets_flags = 8;  // the result is the arithmetic flags; both operands are sources
+inline constexpr std::uint8_t counts = 16;     // an immediate is the second source: a shift count
+inline constexpr std::uint8_t masked = 32;     // a third source is the destination's value before the operation
 inline constexpr std::uint8_t integer64 = 64;  // `wide` is for a general register or integer of 64 bits
 }  // namespace vector_trait
 
@@ -118,15 +117,13 @@ __m128i with_constant(__m128i first, __m128i second) {
     return Operation{}.template operator()<N>(first, second);
 }
 template <class Operation, unsigned... N>
-__m128i choose_constant(__m128i first, __m128i second, unsigned immediate,
-                        std::integer_sequence<unsigned, N...>) {
+__m128i choose_constant(__m128i first, __m128i second, unsigned immediate, std::integer_sequence<unsigned, N...>) {
     static constexpr __m128i (*choices[])(__m128i, __m128i) = {with_constant<Operation, N>...};
     return choices[immediate % sizeof...(N)](first, second);
 }
 template <unsigned Count, class Operation>
 __m128i by_constant(__m128i first, __m128i second, unsigned immediate, Operation) {
-    return choose_constant<Operation>(first, second, immediate,
-                                      std::make_integer_sequence<unsigned, Count>{});
+    return choose_constant<Operation>(first, second, immediate, std::make_integer_sequence<unsigned, Count>{});
 }
 
 template <auto Function>
@@ -144,8 +141,7 @@ void both_halves(Vector256& to, const Vector256& first, const Vector256& second,
 
 // The second source is an XMM register or a count whatever the width of the first.
 template <auto Function>
-void both_halves_by_one(Vector256& to, const Vector256& first, const Vector256& second,
-                        std::uint64_t immediate) {
+void both_halves_by_one(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t immediate) {
     const __m128i count = half_of(second);
     const __m128i low = apply<Function>(half_of<0>(first), count, immediate);
     const __m128i high = apply<Function>(half_of<1>(first), count, immediate);
@@ -155,8 +151,7 @@ void both_halves_by_one(Vector256& to, const Vector256& first, const Vector256& 
 
 // The high half takes its immediate from the bits above the low half's.
 template <auto Function, unsigned Bits>
-void both_halves_by_bits(Vector256& to, const Vector256& first, const Vector256& second,
-                         std::uint64_t immediate) {
+void both_halves_by_bits(Vector256& to, const Vector256& first, const Vector256& second, std::uint64_t immediate) {
     const __m128i low = apply<Function>(half_of<0>(first), half_of<0>(second), immediate);
     const __m128i high = apply<Function>(half_of<1>(first), half_of<1>(second), immediate >> Bits);
     set_half<0>(to, low);
@@ -181,8 +176,7 @@ void both_halves_of_three(Vector256& to, const Vector256& first, const Vector256
 template <auto Function>
 void widen_low(Vector256& to, const Vector256&, const Vector256& second, std::uint64_t immediate) {
     const __m128i source = half_of(second), upper = _mm_unpackhi_epi64(source, source);
-    const __m128i low = apply<Function>(source, source, immediate),
-                  high = apply<Function>(upper, upper, immediate);
+    const __m128i low = apply<Function>(source, source, immediate), high = apply<Function>(upper, upper, immediate);
     set_half<0>(to, low);
     set_half<1>(to, high);
 }
@@ -198,23 +192,21 @@ template <auto Function, std::uint8_t Traits = 0>
 inline constexpr VectorOperations lanes{low_half<Function>, both_halves<Function>, nullptr, nullptr, Traits};
 
 template <auto Function, std::uint8_t Traits = 0>
-inline constexpr VectorOperations lanes_by_count{low_half<Function>, both_halves_by_one<Function>, nullptr,
-                                                 nullptr,
+inline constexpr VectorOperations lanes_by_count{low_half<Function>, both_halves_by_one<Function>, nullptr, nullptr,
                                                  static_cast<std::uint8_t>(Traits | vector_trait::counts)};
 
 template <auto Function, unsigned Bits>
 inline constexpr VectorOperations lanes_by_bits{low_half<Function>, both_halves_by_bits<Function, Bits>};
 
 template <auto Function, std::uint8_t Traits>
-inline constexpr VectorOperations lanes_of_three{low_half_of_three<Function>, both_halves_of_three<Function>,
-                                                 nullptr, nullptr, Traits};
+inline constexpr VectorOperations lanes_of_three{low_half_of_three<Function>, both_halves_of_three<Function>, nullptr,
+                                                 nullptr, Traits};
 
 template <auto Function, std::uint8_t Traits = 0>
 inline constexpr VectorOperations widening{low_half<Function>, widen_low<Function>, nullptr, nullptr, Traits};
 
 template <auto Function, std::uint8_t Traits = 0>
-inline constexpr VectorOperations narrowing{low_half<Function>, narrow_both<Function>, nullptr, nullptr,
-                                            Traits};
+inline constexpr VectorOperations narrowing{low_half<Function>, narrow_both<Function>, nullptr, nullptr, Traits};
 
 // XMM registers only.
 template <auto Function, std::uint8_t Traits = 0>

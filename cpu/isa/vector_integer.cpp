@@ -34,16 +34,14 @@ template <class T>
 __m128i shift_each_left(__m128i first, __m128i second) {
     Elements<T> values(first);
     const Elements<T> counts(second);
-    for (unsigned n = 0; n < values.count; ++n)
-        values[n] = counts[n] < sizeof(T) * 8 ? values[n] << counts[n] : 0;
+    for (unsigned n = 0; n < values.count; ++n) values[n] = counts[n] < sizeof(T) * 8 ? values[n] << counts[n] : 0;
     return values;
 }
 template <class T>
 __m128i shift_each_right(__m128i first, __m128i second) {
     Elements<T> values(first);
     const Elements<T> counts(second);
-    for (unsigned n = 0; n < values.count; ++n)
-        values[n] = counts[n] < sizeof(T) * 8 ? values[n] >> counts[n] : 0;
+    for (unsigned n = 0; n < values.count; ++n) values[n] = counts[n] < sizeof(T) * 8 ? values[n] >> counts[n] : 0;
     return values;
 }
 __m128i shift_each_right_arithmetic(__m128i first, __m128i second) {

@@ -35,14 +35,12 @@ std::uint64_t place(const Instruction& i, std::uint64_t start, std::uint64_t dis
     return (start + distance) & Processor::address_mask(i.address_size);
 }
 
-Vector256& vector_register(Processor& p, std::uint8_t number) {
-    return p.state.floating_point.vector[number];
-}
+Vector256& vector_register(Processor& p, std::uint8_t number) { return p.state.floating_point.vector[number]; }
 
 // Everything that can fault happens before any element is stored.
 template <class T>
-void store_chosen(Processor& p, const Instruction& i, std::uint64_t start, const Vector256& mask,
-                  const Vector256& from, unsigned count) {
+void store_chosen(Processor& p, const Instruction& i, std::uint64_t start, const Vector256& mask, const Vector256& from,
+                  unsigned count) {
     for (unsigned n = 0; n < count; ++n)
         if (chosen<T>(mask, n)) p.probe_write(i.segment, place(i, start, n * sizeof(T)), sizeof(T));
     for (unsigned n = 0; n < count; ++n)
@@ -59,8 +57,7 @@ void store_masked_bytes(Processor& p, const Instruction& i) {
     else
         require_sse(p);
     const std::uint64_t start = p.state.registers[rdi] & Processor::address_mask(i.address_size);
-    store_chosen<std::uint8_t>(p, i, start, vector_register(p, i.registers[1]),
-                               vector_register(p, i.registers[0]), 16);
+    store_chosen<std::uint8_t>(p, i, start, vector_register(p, i.registers[1]), vector_register(p, i.registers[0]), 16);
 }
 
 Execute select_store_masked_bytes(const Shape& shape) {
@@ -69,7 +66,7 @@ Execute select_store_masked_bytes(const Shape& shape) {
                                                                         : store_masked_bytes<false>;
 }
 
-// --- VMASKMOV, VPMASKMOV: elements that are not chosen are not touched, and read as zero
+// --- VMASKMOV, VPMASKMOV: elements that are not chosen are not touched, and read as zero. They raise no #AC.
 // -------------------------------------
 
 template <class T>
@@ -79,15 +76,20 @@ void load_masked(Processor& p, const Instruction& i) {
     const Vector256& mask = vector_register(p, i.registers[1]);
     Vector256 result{};
     for (unsigned n = 0; n < i.width / sizeof(T); ++n)
-        if (chosen<T>(mask, n)) set_element(result, n, p.load<T>(i.segment, place(i, start, n * sizeof(T))));
+        if (chosen<T>(mask, n))
+            set_element(result, n, p.without_alignment_checks([&] {
+                return p.load<T>(i.segment, place(i, start, n * sizeof(T)));
+            }));
     vector_register(p, i.registers[0]) = result;
 }
 
 template <class T>
 void store_masked(Processor& p, const Instruction& i) {
     require_avx(p);
-    store_chosen<T>(p, i, p.effective_address(i), vector_register(p, i.registers[1]),
-                    vector_register(p, i.registers[2]), i.width / static_cast<unsigned>(sizeof(T)));
+    p.without_alignment_checks([&] {
+        store_chosen<T>(p, i, p.effective_address(i), vector_register(p, i.registers[1]),
+                        vector_register(p, i.registers[2]), i.width / static_cast<unsigned>(sizeof(T)));
+    });
 }
 
 template <class T>
@@ -123,8 +125,7 @@ void gather(Processor& p, const Instruction& i) {
 template <class T, class Index>
 Execute select_gather(const Shape& shape) {
     Instruction& out = shape.out;
-    if (shape.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX || shape.form != form("rmr"))
-        return nullptr;
+    if (shape.instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX || shape.form != form("rmr")) return nullptr;
     if (out.registers[0] == out.registers[1] || out.registers[0] == out.registers[2] ||
         out.registers[1] == out.registers[2])
         return nullptr;

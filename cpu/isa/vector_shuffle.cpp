@@ -113,9 +113,7 @@ __m128i blend(__m128i first, __m128i second, unsigned immediate) {
         if ((immediate >> n & 1) != 0) to[n] = from[n];
     return to;
 }
-__m128i blend_bytes_by(__m128i mask, __m128i first, __m128i second) {
-    return _mm_blendv_epi8(first, second, mask);
-}
+__m128i blend_bytes_by(__m128i mask, __m128i first, __m128i second) { return _mm_blendv_epi8(first, second, mask); }
 __m128i blend_singles_by(__m128i mask, __m128i first, __m128i second) {
     return _mm_blendv_epi8(first, second, _mm_srai_epi32(mask, 31));
 }
@@ -154,8 +152,7 @@ __m128i insert_from_register(__m128i first, __m128i second, unsigned immediate) 
 __m128i insert_from_memory(__m128i first, __m128i second, unsigned immediate) {
     return insert_and_clear(first, Elements<std::uint32_t>(second)[0], immediate);
 }
-constexpr VectorOperations insert_single{low_half<insert_from_register>, nullptr,
-                                         low_half<insert_from_memory>};
+constexpr VectorOperations insert_single{low_half<insert_from_register>, nullptr, low_half<insert_from_memory>};
 
 // --- Sign and zero extension
 // ---------------------------------------------------------------------------------------
@@ -223,12 +220,9 @@ std::span<const Row> vector_shuffle_rows() {
             {ZYDIS_MNEMONIC_BLENDPS, ZYDIS_MNEMONIC_VBLENDPS, sse4_1, lanes_by_bits<blend<U32>, 4>},
             {ZYDIS_MNEMONIC_BLENDPD, ZYDIS_MNEMONIC_VBLENDPD, sse4_1, lanes_by_bits<blend<U64>, 2>},
             {none, ZYDIS_MNEMONIC_VPBLENDD, base, lanes_by_bits<blend<U32>, 4>, cost, avx2},
-            {ZYDIS_MNEMONIC_PBLENDVB, ZYDIS_MNEMONIC_VPBLENDVB, sse4_1,
-             lanes_of_three<blend_bytes_by, masked>},
-            {ZYDIS_MNEMONIC_BLENDVPS, ZYDIS_MNEMONIC_VBLENDVPS, sse4_1,
-             lanes_of_three<blend_singles_by, masked>},
-            {ZYDIS_MNEMONIC_BLENDVPD, ZYDIS_MNEMONIC_VBLENDVPD, sse4_1,
-             lanes_of_three<blend_doubles_by, masked>},
+            {ZYDIS_MNEMONIC_PBLENDVB, ZYDIS_MNEMONIC_VPBLENDVB, sse4_1, lanes_of_three<blend_bytes_by, masked>},
+            {ZYDIS_MNEMONIC_BLENDVPS, ZYDIS_MNEMONIC_VBLENDVPS, sse4_1, lanes_of_three<blend_singles_by, masked>},
+            {ZYDIS_MNEMONIC_BLENDVPD, ZYDIS_MNEMONIC_VBLENDVPD, sse4_1, lanes_of_three<blend_doubles_by, masked>},
             // Single elements
             {ZYDIS_MNEMONIC_PINSRB, ZYDIS_MNEMONIC_VPINSRB, sse4_1, narrow<insert<U8>>},
             {ZYDIS_MNEMONIC_PINSRW, ZYDIS_MNEMONIC_VPINSRW, sse2, narrow<insert<U16>>},

@@ -23,10 +23,8 @@ struct Control {
     bool is_signed() const { return (immediate & 2) != 0; }
     Aggregation aggregation() const { return static_cast<Aggregation>(immediate >> 2 & 3); }
     bool negative() const { return (immediate & 0x10) != 0; }
-    bool only_valid() const {
-        return (immediate & 0x20) != 0;
-    }                                                       // negate within the second string's length only
-    bool upper() const { return (immediate & 0x40) != 0; }  // the highest index; whole elements in the mask
+    bool only_valid() const { return (immediate & 0x20) != 0; }  // negate within the second string's length only
+    bool upper() const { return (immediate & 0x40) != 0; }       // the highest index; whole elements in the mask
     unsigned count() const { return words() ? 8 : 16; }
 };
 
@@ -72,8 +70,7 @@ bool matches(const PackedString& first, const PackedString& second, Control cont
             return false;
         case Aggregation::ranges:
             for (unsigned k = 0; k + 1 < first.length; k += 2)
-                if (n < second.length && first.at[k] <= second.at[n] && second.at[n] <= first.at[k + 1])
-                    return true;
+                if (n < second.length && first.at[k] <= second.at[n] && second.at[n] <= first.at[k + 1]) return true;
             return false;
         case Aggregation::equal_each:
             if (n >= first.length || n >= second.length) return n >= first.length && n >= second.length;
@@ -100,8 +97,7 @@ Answer compare(const PackedString& first, const PackedString& second, Control co
         answer.bits ^= control.only_valid() ? (1u << second.length) - 1 : all;
     }
     answer.flags = (answer.bits != 0 ? rflags::cf : 0) | (second.length < control.count() ? rflags::zf : 0) |
-                   (first.length < control.count() ? rflags::sf : 0) |
-                   ((answer.bits & 1) != 0 ? rflags::of : 0);
+                   (first.length < control.count() ? rflags::sf : 0) | ((answer.bits & 1) != 0 ? rflags::of : 0);
     return answer;
 }
 
@@ -160,12 +156,9 @@ void compare_strings(Processor& p, const Instruction& i) {
 template <bool Explicit, bool Mask>
 Execute select_compare(const Shape& shape) {
     switch (shape.instruction.encoding) {
-        case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
-            return compare_strings<false, Explicit, Mask>;
-        case ZYDIS_INSTRUCTION_ENCODING_VEX:
-            return compare_strings<true, Explicit, Mask>;
-        default:
-            return nullptr;
+        case ZYDIS_INSTRUCTION_ENCODING_LEGACY: return compare_strings<false, Explicit, Mask>;
+        case ZYDIS_INSTRUCTION_ENCODING_VEX: return compare_strings<true, Explicit, Mask>;
+        default: return nullptr;
     }
 }
 

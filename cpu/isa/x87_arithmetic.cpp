@@ -133,8 +133,7 @@ void unary_push(Processor& p, const Instruction& i) {
     X87 x87(p, i);
     x87.record();
     if (x87.empty(0) || !x87.empty(7)) {
-        const bool respond =
-            x87.empty(0) ? x87.report_underflow(Conditions) : x87.report_overflow(Conditions);
+        const bool respond = x87.empty(0) ? x87.report_underflow(Conditions) : x87.report_overflow(Conditions);
         if (respond) {
             x87.set_st(0, x87::indefinite);
             x87.push(x87::indefinite);

@@ -19,8 +19,7 @@ enum class Outcome { condition_code, flags };
 
 // ZF, PF and CF take the outcome as C3, C2 and C0 would; the other arithmetic flags become 0.
 void set_flags(Processor& p, unsigned conditions) {
-    p.flags.set_bits(((conditions & x87::c3) != 0 ? rflags::zf : 0) |
-                     ((conditions & x87::c2) != 0 ? rflags::pf : 0) |
+    p.flags.set_bits(((conditions & x87::c3) != 0 ? rflags::zf : 0) | ((conditions & x87::c2) != 0 ? rflags::pf : 0) |
                      ((conditions & x87::c0) != 0 ? rflags::cf : 0));
 }
 
@@ -97,9 +96,8 @@ Execute select_compare_integer(const Shape& shape) {
 template <bool Pops>
 Execute select_compare_unordered(const Shape& shape) {
     constexpr unsigned pops = Pops ? 1 : 0;
-    return shape.form == form("r")
-               ? compare_operand<host::CompareUnordered, Outcome::condition_code, pops, 0>
-               : compare_operand<host::CompareUnordered, Outcome::condition_code, pops, 1>;
+    return shape.form == form("r") ? compare_operand<host::CompareUnordered, Outcome::condition_code, pops, 0>
+                                   : compare_operand<host::CompareUnordered, Outcome::condition_code, pops, 1>;
 }
 
 // With +0.0.
@@ -167,10 +165,8 @@ std::span<const Row> x87_compare_rows() {
         Row{ZYDIS_MNEMONIC_FUCOMPP, always<compare_pop_both<host::CompareUnordered>>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FCOMI, always<compare_operand<host::Compare, flags, 0, 1>>, x87, 0, cmov},
         Row{ZYDIS_MNEMONIC_FCOMIP, always<compare_operand<host::Compare, flags, 1, 1>>, x87, 0, cmov},
-        Row{ZYDIS_MNEMONIC_FUCOMI, always<compare_operand<host::CompareUnordered, flags, 0, 1>>, x87, 0,
-            cmov},
-        Row{ZYDIS_MNEMONIC_FUCOMIP, always<compare_operand<host::CompareUnordered, flags, 1, 1>>, x87, 0,
-            cmov},
+        Row{ZYDIS_MNEMONIC_FUCOMI, always<compare_operand<host::CompareUnordered, flags, 0, 1>>, x87, 0, cmov},
+        Row{ZYDIS_MNEMONIC_FUCOMIP, always<compare_operand<host::CompareUnordered, flags, 1, 1>>, x87, 0, cmov},
         Row{ZYDIS_MNEMONIC_FTST, always<test>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FXAM, always<examine>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FCMOVB, always<move_if<cf, true>>, x87, 0, cmov},

@@ -16,9 +16,9 @@ namespace xenolith::cpu {
 
 // Bits of the status word (SDM vol. 1, 8.1.3); the masks in the control word are at the same places.
 namespace x87 {
-inline constexpr std::uint16_t invalid = 1, denormal = 2, zero_divide = 4, overflow = 8, underflow = 16,
-                               precision = 32, exceptions = 0x3f, stack_fault = 0x40, summary = 0x80,
-                               c0 = 0x100, c1 = 0x200, c2 = 0x400, c3 = 0x4000, busy = 0x8000;
+inline constexpr std::uint16_t invalid = 1, denormal = 2, zero_divide = 4, overflow = 8, underflow = 16, precision = 32,
+                               exceptions = 0x3f, stack_fault = 0x40, summary = 0x80, c0 = 0x100, c1 = 0x200,
+                               c2 = 0x400, c3 = 0x4000, busy = 0x8000;
 inline constexpr std::uint16_t all_conditions = c0 | c1 | c2 | c3;
 // These are found before the operation is done, and unmasked they prevent it (SDM vol. 1, 8.7).
 inline constexpr std::uint16_t before_operation = invalid | denormal | zero_divide;

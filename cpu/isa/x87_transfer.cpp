@@ -109,22 +109,16 @@ void load_register(Processor& p, const Instruction& i) {
 Execute select_load(const Shape& shape) {
     if (shape.form == form("r")) return load_register;
     switch (shape.width) {
-        case 4:
-            return load_converted<std::uint32_t, host::load_real32>;
-        case 8:
-            return load_converted<std::uint64_t, host::load_real64>;
-        default:
-            return load_real80;
+        case 4: return load_converted<std::uint32_t, host::load_real32>;
+        case 8: return load_converted<std::uint64_t, host::load_real64>;
+        default: return load_real80;
     }
 }
 Execute select_load_integer(const Shape& shape) {
     switch (shape.width) {
-        case 2:
-            return load_converted<std::uint16_t, host::load_integer16>;
-        case 4:
-            return load_converted<std::uint32_t, host::load_integer32>;
-        default:
-            return load_converted<std::uint64_t, host::load_integer64>;
+        case 2: return load_converted<std::uint16_t, host::load_integer16>;
+        case 4: return load_converted<std::uint32_t, host::load_integer32>;
+        default: return load_converted<std::uint64_t, host::load_integer64>;
     }
 }
 
@@ -152,9 +146,8 @@ struct Indefinite<T> {
 template <>
 struct Indefinite<TenBytes> {
     using Operand = TenBytes;
-    static constexpr Operand value = {std::byte{0},    std::byte{0},   std::byte{0}, std::byte{0},
-                                      std::byte{0},    std::byte{0},   std::byte{0}, std::byte{0xc0},
-                                      std::byte{0xff}, std::byte{0xff}};
+    static constexpr Operand value = {std::byte{0}, std::byte{0}, std::byte{0},    std::byte{0},    std::byte{0},
+                                      std::byte{0}, std::byte{0}, std::byte{0xc0}, std::byte{0xff}, std::byte{0xff}};
 };
 
 // A store may fault, so it comes before the status changes. With overflow or underflow unmasked there is no
@@ -233,33 +226,24 @@ template <bool Pops>
 Execute select_store(const Shape& shape) {
     if (shape.form == form("r")) return store_register<Pops>;
     switch (shape.width) {
-        case 4:
-            return store_converted<float, host::store_real32, Pops>;
-        case 8:
-            return store_converted<double, host::store_real64, Pops>;
-        default:
-            return store_real80;
+        case 4: return store_converted<float, host::store_real32, Pops>;
+        case 8: return store_converted<double, host::store_real64, Pops>;
+        default: return store_real80;
     }
 }
 template <bool Pops>
 Execute select_store_integer(const Shape& shape) {
     switch (shape.width) {
-        case 2:
-            return store_converted<std::int16_t, host::store_integer16, Pops>;
-        case 4:
-            return store_converted<std::int32_t, host::store_integer32, Pops>;
-        default:
-            return store_converted<std::int64_t, host::store_integer64, Pops>;
+        case 2: return store_converted<std::int16_t, host::store_integer16, Pops>;
+        case 4: return store_converted<std::int32_t, host::store_integer32, Pops>;
+        default: return store_converted<std::int64_t, host::store_integer64, Pops>;
     }
 }
 Execute select_truncate(const Shape& shape) {
     switch (shape.width) {
-        case 2:
-            return store_converted<std::int16_t, host::truncate_integer16, true>;
-        case 4:
-            return store_converted<std::int32_t, host::truncate_integer32, true>;
-        default:
-            return store_converted<std::int64_t, host::truncate_integer64, true>;
+        case 2: return store_converted<std::int16_t, host::truncate_integer16, true>;
+        case 4: return store_converted<std::int32_t, host::truncate_integer32, true>;
+        default: return store_converted<std::int64_t, host::truncate_integer64, true>;
     }
 }
 
@@ -318,8 +302,7 @@ std::span<const Row> x87_transfer_rows() {
         Row{ZYDIS_MNEMONIC_FIST, select_store_integer<false>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FISTP, select_store_integer<true>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FISTTP, select_truncate, x87, 0, Feature::sse3},
-        Row{ZYDIS_MNEMONIC_FBSTP, always<store_converted<TenBytes, host::store_decimal, true>>, x87_long, 0,
-            fpu},
+        Row{ZYDIS_MNEMONIC_FBSTP, always<store_converted<TenBytes, host::store_decimal, true>>, x87_long, 0, fpu},
         Row{ZYDIS_MNEMONIC_FLD1, always<load_constant<host::load_one>>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FLDL2T, always<load_constant<host::load_log2_of_10>>, x87, 0, fpu},
         Row{ZYDIS_MNEMONIC_FLDL2E, always<load_constant<host::load_log2_of_e>>, x87, 0, fpu},

@@ -1,4 +1,5 @@
-// What little of an instruction the engine reads itself, to tell where the guest stands (SDM vol. 2A, 2.1 and vol. 2B).
+// What little of an instruction the engine reads itself, to tell where the guest stands (SDM vol. 2A, 2.1 and
+// vol. 2B).
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ std::size_t length_of_halt(const std::vector<std::byte>& code);
 bool begins_with_out(const std::vector<std::byte>& code, std::uint16_t port, unsigned width, std::uint16_t dx,
                      bool code64);
 
-// The length of the OUT that the code ends with; 0 if it ends with none. `with_prefix`: the width is not the default of
-// the code, so that a prefix must be in front.
+// The length of the OUT that the code ends with; 0 if it ends with none. `with_prefix`: the width is not the
+// default of the code, so that a prefix must be in front.
 unsigned length_of_out_before(const std::vector<std::byte>& code, std::uint16_t port, unsigned width, std::uint16_t dx,
                               bool with_prefix);
 

@@ -69,7 +69,8 @@ KickTimer::Session::Session(KickTimer& timer) : timer_(timer) {
     ::pthread_sigmask(SIG_BLOCK, &kick, &former_mask_);
     sigset_t run_mask = former_mask_;
     sigdelset(&run_mask, kick_signal());
-    // struct kvm_signal_mask: a length, then the set itself, which has 64 bits in the kernel and more in the C library.
+    // struct kvm_signal_mask: a length, then the set itself, which has 64 bits in the kernel and more in the
+    // C library.
     constexpr std::size_t kernel_set_size = 8, length_size = 4;
     if (!timer.run_mask_ || std::memcmp(&*timer.run_mask_, &run_mask, kernel_set_size) != 0) {
         alignas(std::uint64_t) std::array<std::byte, length_size + kernel_set_size> mask{};
@@ -110,7 +111,8 @@ void KickTimer::arm(std::optional<Time> when) {
 void KickTimer::drain() {
     const sigset_t kick = only_kick();
     const timespec at_once{};
-    while (::sigtimedwait(&kick, nullptr, &at_once) > 0) {}
+    while (::sigtimedwait(&kick, nullptr, &at_once) > 0) {
+    }
 }
 
 void KickTimer::kick() {

@@ -1,4 +1,5 @@
-// Ends KVM_RUN when a time has come, or at once from anywhere: a signal that is open only while the guest runs.
+// Ends KVM_RUN when a time has come, or at once from anywhere: a signal that is open only while the guest
+// runs.
 #pragma once
 
 #include <atomic>
@@ -11,9 +12,9 @@
 
 namespace xenolith::cpu {
 
-// The signal is blocked in the thread that runs the guest, and unblocked by KVM itself for the time of KVM_RUN
-// (KVM_SET_SIGNAL_MASK). One that comes earlier stays pending, and ends the next KVM_RUN before it begins: no kick is
-// ever lost, and no thread is needed to send them.
+// The signal is blocked in the thread that runs the guest, and unblocked by KVM itself for the time of
+// KVM_RUN (KVM_SET_SIGNAL_MASK). One that comes earlier stays pending, and ends the next KVM_RUN before it
+// begins: no kick is ever lost, and no thread is needed to send them.
 class KickTimer {
   public:
     using Time = std::chrono::steady_clock::time_point;
@@ -41,8 +42,8 @@ class KickTimer {
     void arm(std::optional<Time> when);
     // In a session: takes the signals that have come.
     void drain();
-    // Ends the KVM_RUN of the session, the next one if there is none now. From any thread or signal handler; nothing
-    // happens if there is no session.
+    // Ends the KVM_RUN of the session, the next one if there is none now. From any thread or signal handler;
+    // nothing happens if there is no session.
     void kick();
 
   private:
@@ -51,7 +52,7 @@ class KickTimer {
 
     const FileDescriptor& vcpu_;
     timer_t timer_{};
-    int timer_thread_ = 0;             // the thread that timer_ signals; 0: there is no timer
+    int timer_thread_ = 0;  // the thread that timer_ signals; 0: there is no timer
     std::atomic<int> session_thread_ = 0;
     std::optional<Time> armed_;
     std::optional<sigset_t> run_mask_;  // what KVM was told

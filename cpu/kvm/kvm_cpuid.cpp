@@ -1,5 +1,5 @@
-// KVM_GET_SUPPORTED_CPUID (KVM API 4.46) says which features the host's KVM can give a guest. Leaves are those of SDM
-// vol. 2A, CPUID; the hypervisor's range is scanned as guests scan it, in steps of 0x100.
+// KVM_GET_SUPPORTED_CPUID (KVM API 4.46) says which features the host's KVM can give a guest. Leaves are
+// those of SDM vol. 2A, CPUID; the hypervisor's range is scanned as guests scan it, in steps of 0x100.
 #include "cpu/kvm/kvm_cpuid.hpp"
 
 #include <linux/kvm.h>
@@ -27,7 +27,8 @@ CpuidList supported_leaves(const KvmDevice& device) {
     for (std::size_t capacity = 128; capacity <= 4096; capacity *= 2) {
         CpuidList list(capacity);
         if (device.descriptor().control(kvm_request::get_supported_cpuid, list.data()) == 0) return list;
-        if (errno != E2BIG) throw HostLimit(HostLimit::Kind::unavailable, failure_text("KVM_GET_SUPPORTED_CPUID", errno));
+        if (errno != E2BIG)
+            throw HostLimit(HostLimit::Kind::unavailable, failure_text("KVM_GET_SUPPORTED_CPUID", errno));
     }
     throw HostLimit(HostLimit::Kind::unavailable, "KVM_GET_SUPPORTED_CPUID: more than 4096 leaves");
 }

@@ -23,10 +23,14 @@ struct NeededCapability {
 };
 
 constexpr NeededCapability needed[] = {
-    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
-    {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},     {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
-    {KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},                 {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
-    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, {KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG"},
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+    {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
+    {KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"},
+    {KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
+    {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+    {KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG"},
     {KVM_CAP_USER_NMI, "KVM_CAP_USER_NMI"},
 };
 
@@ -68,8 +72,8 @@ KvmDevice::KvmDevice() : device_(::open(device_path, O_RDWR | O_CLOEXEC)) {
     if (device_.number() < 0) fail(HostLimit::Kind::unavailable, device_path, errno);
     const int version = device_.control(KVM_GET_API_VERSION);
     if (version != api_version)
-        throw HostLimit(HostLimit::Kind::unavailable, std::string(device_path) + ": expected KVM API version 12, not " +
-                                                          std::to_string(version));
+        throw HostLimit(HostLimit::Kind::unavailable,
+                        std::string(device_path) + ": expected KVM API version 12, not " + std::to_string(version));
     for (const NeededCapability& one : needed)
         if (capability(one.number) == 0)
             throw HostLimit(HostLimit::Kind::unavailable,

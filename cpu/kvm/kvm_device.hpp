@@ -1,4 +1,5 @@
-// /dev/kvm and what comes out of it: file descriptors that close themselves, capabilities, ioctls with one-line errors.
+// /dev/kvm and what comes out of it: file descriptors that close themselves, capabilities, ioctls with
+// one-line errors.
 #pragma once
 
 #include <cstddef>
@@ -60,15 +61,16 @@ class KvmDevice {
 
 // Why a KvmEngine cannot be made on this host; empty if it can.
 std::optional<std::string> kvm_unavailable();
-// The route that `wanted` means on this host: ioctl or msr_exit. HostLimit::Kind::unavailable if there is no such way.
+// The route that `wanted` means on this host: ioctl or msr_exit. HostLimit::Kind::unavailable if there is no
+// such way.
 KvmRoute resolve_route(const KvmDevice& device, KvmRoute wanted);
 
 // What KVM_CHECK_EXTENSION(KVM_CAP_XEN_HVM) said (KVM API 8.13, formerly 4.27): 0 without CONFIG_KVM_XEN.
 int xen_capability(const KvmDevice& device);
 
-// The variable-length structs of the KVM API that begin with a count and a word of padding: kvm_msrs, kvm_cpuid2. Kept
-// as bytes, which may be read and written as any type. (The structs themselves are of no use: in C++ the kernel's headers
-// put their entries in the wrong place.)
+// The variable-length structs of the KVM API that begin with a count and a word of padding: kvm_msrs,
+// kvm_cpuid2. Kept as bytes, which may be read and written as any type. (The structs themselves are of no
+// use: in C++ the kernel's headers put their entries in the wrong place.)
 template <class Entry>
 class CountedList {
   public:

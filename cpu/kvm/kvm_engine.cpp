@@ -1,9 +1,10 @@
 // The run: enter the guest, answer its exit, look around, enter again.
 //
-// KVM finishes an instruction that exited to us (a port, device memory, an MSR) only when it is entered again. Between
-// the two the guest's state is neither before nor behind the instruction. So no run ends there: a last KVM_RUN with
-// immediate_exit set finishes the instruction and comes straight back (KVM API 5, "immediate_exit"). What we give up
-// instead (an MSR write whose answer is to end the run) is undone by hand, in kvm_exits.cpp.
+// KVM finishes an instruction that exited to us (a port, device memory, an MSR) only when it is entered
+// again. Between the two the guest's state is neither before nor behind the instruction. So no run ends
+// there: a last KVM_RUN with immediate_exit set finishes the instruction and comes straight back (KVM API 5,
+// "immediate_exit"). What we give up instead (an MSR write whose answer is to end the run) is undone by hand,
+// in kvm_exits.cpp.
 #include "cpu/kvm/kvm_engine.hpp"
 
 #include <linux/kvm.h>
@@ -26,8 +27,8 @@ using Wide = unsigned __int128;
 constexpr std::uint64_t nanoseconds_per_second = 1'000'000'000;
 // However near the deadline is, a run gives the guest this long, so that it always gets on.
 constexpr std::chrono::duration<std::uint64_t, std::micro> shortest_run{50};
-// Below the highest address of 32 bits, out of the way of firmware and local APICs: three pages that Intel's CPUs need
-// for real mode, then one for its page table (KVM API 4.9, 4.37).
+// Below the highest address of 32 bits, out of the way of firmware and local APICs: three pages that Intel's
+// CPUs need for real mode, then one for its page table (KVM API 4.9, 4.37).
 constexpr std::uint64_t real_mode_pages = 0xfeffc000, identity_page = 0xfeffb000;
 
 std::uint64_t scale(std::uint64_t value, std::uint64_t by, std::uint64_t per) {
@@ -71,7 +72,8 @@ KvmEngine::KvmEngine(mmu::GuestMemory& memory, Environment& environment, const C
       run_area_(device_, vcpu_),
       registers_(device_, vcpu_),
       timer_(vcpu_) {
-    // Else KVM turns what it cannot emulate at CPL 3 into #UD, and the guest would see a fault that silicon has not.
+    // Else KVM turns what it cannot emulate at CPL 3 into #UD, and the guest would see a fault that silicon
+    // has not.
     enable(device_, vm_, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
     if (options_.trap) route_ = resolve_route(device_, options_.route);
 
@@ -85,10 +87,10 @@ KvmEngine::KvmEngine(mmu::GuestMemory& memory, Environment& environment, const C
 
 KvmEngine::~KvmEngine() = default;
 
-// --- Set-up ------------------------------------------------------------------------------------------------------
+// --- Set-up -----------------------------------------------------------------------------------------------
 
-// What can only be done once the world around the engine is complete: the memory map, and the leaves of CPUID, against
-// which KVM checks control registers.
+// What can only be done once the world around the engine is complete: the memory map, and the leaves of
+// CPUID, against which KVM checks control registers.
 void KvmEngine::prepare() {
     if (region_count_ != memory_.regions().size()) {
         slots_.synchronise();
@@ -97,8 +99,13 @@ void KvmEngine::prepare() {
     if (prepared_) return;
     const CpuState reset = reset_state();
     const KvmCpuidTable table = make_cpuid_table(device_, model_, environment_,
-                                                 {.cycles = cycles(), .instructions = 0, .vcpu = vcpu_number_,
-                                                  .mode = reset.mode(), .cs = 0xf000, .rip = reset.rip, .cpl = 0});
+                                                 {.cycles = cycles(),
+                                                  .instructions = 0,
+                                                  .vcpu = vcpu_number_,
+                                                  .mode = reset.mode(),
+                                                  .cs = 0xf000,
+                                                  .rip = reset.rip,
+                                                  .cpl = 0});
     set_cpuid(vcpu_, table);
     prepared_ = true;
     hidden_features_ = table.hidden;
@@ -135,7 +142,8 @@ void KvmEngine::tell_kvm_of_trap(const KvmXenTrap& trap) {
     vm_.require(HostLimit::Kind::unavailable, "KVM_XEN_HVM_CONFIG", KVM_XEN_HVM_CONFIG, &config);
 }
 
-// KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits. Everything else is allowed.
+// KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits. Everything else is
+// allowed.
 void KvmEngine::filter_msr(std::uint32_t index) {
     if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR,
                 KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL))
@@ -152,7 +160,7 @@ void KvmEngine::filter_msr(std::uint32_t index) {
     vm_.require(HostLimit::Kind::unavailable, "KVM_X86_SET_MSR_FILTER", KVM_X86_SET_MSR_FILTER, &filter);
 }
 
-// --- State -------------------------------------------------------------------------------------------------------
+// --- State ------------------------------------------------------------------------------------------------
 
 CpuState KvmEngine::state() const {
     CpuState state = unheld_;
@@ -171,12 +179,13 @@ void KvmEngine::set_state(const CpuState& state) {
     unheld_ = state;
     unheld_.registers[CpuState::rip_slot] = 0;
     prepare();
-    // A KVM without hardware virtualization takes both and gets them wrong: VM86 code leaves no trace of the mode in the
-    // flags that its faults push.
+    // A KVM without hardware virtualization takes both and gets them wrong: VM86 code leaves no trace of the
+    // mode in the flags that its faults push.
     const bool pages = state.paging() && !state.in_long_mode();
     if ((pages || state.in_vm86()) && !can_page_outside_long_mode())
-        throw HostLimit(HostLimit::Kind::state, pages ? "the host's KVM cannot run a guest with paging outside long mode"
-                                                      : "the host's KVM cannot run virtual-8086 code as a CPU does");
+        throw HostLimit(HostLimit::Kind::state, pages
+                                                    ? "the host's KVM cannot run a guest with paging outside long mode"
+                                                    : "the host's KVM cannot run virtual-8086 code as a CPU does");
     registers_.write(state);
     activity_ = state.activity;
     general_valid_ = ready_known_ = false;
@@ -202,7 +211,7 @@ Moment KvmEngine::moment() const {
             .cpl = state.cpl()};
 }
 
-// --- Time --------------------------------------------------------------------------------------------------------
+// --- Time -------------------------------------------------------------------------------------------------
 
 std::uint64_t KvmEngine::cycles() const {
     if (!clock_running_) return clock_base_;
@@ -214,7 +223,8 @@ KickTimer::Time KvmEngine::time_at(std::uint64_t cycles) const {
     constexpr std::uint64_t a_year = 365ull * 24 * 3600 * nanoseconds_per_second;
     const std::uint64_t ahead = cycles > clock_base_ ? cycles - clock_base_ : 0;
     const Wide nanoseconds = static_cast<Wide>(ahead) * nanoseconds_per_second / timing_.frequency + 1;
-    const auto soon = static_cast<std::int64_t>(nanoseconds < a_year ? static_cast<std::uint64_t>(nanoseconds) : a_year);
+    const auto soon =
+        static_cast<std::int64_t>(nanoseconds < a_year ? static_cast<std::uint64_t>(nanoseconds) : a_year);
     return clock_start_ + std::chrono::nanoseconds(soon);
 }
 
@@ -231,15 +241,17 @@ void KvmEngine::stop_clock() {
     if (registers_.read_msr(msr::tsc, tsc)) tsc_ = tsc;
 }
 
-// By its offset if KVM lets us: a write of the MSR itself is taken for an attempt to synchronise several vCPUs, and
-// ignored if it is less than a second off.
+// By its offset if KVM lets us: a write of the MSR itself is taken for an attempt to synchronise several
+// vCPUs, and ignored if it is less than a second off.
 void KvmEngine::set_guest_tsc(std::uint64_t value) {
     if (!tsc_offset_settable_) {
         registers_.write_msr(msr::tsc, value);
         return;
     }
     std::uint64_t offset = 0, present = 0;
-    kvm_device_attr attribute{.flags = 0, .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+    kvm_device_attr attribute{.flags = 0,
+                              .group = KVM_VCPU_TSC_CTRL,
+                              .attr = KVM_VCPU_TSC_OFFSET,
                               .addr = reinterpret_cast<std::uint64_t>(&offset)};
     if (vcpu_.control(KVM_GET_DEVICE_ATTR, &attribute) != 0 || !registers_.read_msr(msr::tsc, present)) return;
     offset += value - present;
@@ -255,7 +267,7 @@ void KvmEngine::advance_to(std::uint64_t cycles) {
 
 void KvmEngine::shorten_deadline(std::uint64_t cycles) { deadline_ = std::min(deadline_, cycles); }
 
-// --- The run -----------------------------------------------------------------------------------------------------
+// --- The run ----------------------------------------------------------------------------------------------
 
 Exit KvmEngine::run(const Budget& budget) {
     prepare();
@@ -287,27 +299,27 @@ Exit KvmEngine::run(const Budget& budget) {
             }
         }
         if (!exit) continue;
-        if (const auto other = complete()) exit = other;
         slots_.collect_dirty_pages();
         return *exit;
     }
 }
 
-// Everything that may come between two instructions. An instruction that is still half done is finished first if there
-// is anything to do; else KVM finishes it on its way into the guest.
+// Everything that may come between two instructions. An instruction that is still half done is finished first
+// if there is anything to do; else KVM finishes it on its way into the guest.
 std::optional<Exit> KvmEngine::look_around() {
     follow_trap();
-    if (completion_pending_ && (stop_requested_.load() || interrupt_line_ || cycles() >= deadline_))
+    const bool late = cycles() >= deadline_, over_limit = limit_ && Clock::now() >= *limit_;
+    if (completion_pending_ && (late || over_limit || stop_requested_.load() || interrupt_line_))
         if (const auto exit = complete()) return exit;
     if (activity_ == Activity::shutdown) return Exit{ExitReason::shutdown};
-    if (stop_requested_.exchange(false)) return Exit{ExitReason::stopped};
-    if (cycles() >= deadline_) return Exit{ExitReason::deadline};
+    if (!completion_pending_ && stop_requested_.exchange(false)) return Exit{ExitReason::stopped};
+    if (late) return Exit{ExitReason::deadline};
     if (instructions_ >= instruction_end_) return Exit{ExitReason::instructions};
-    if (limit_ && Clock::now() >= *limit_)
+    if (over_limit)
         throw HostLimit(HostLimit::Kind::time, "the guest ran for " + std::to_string(options_.time_limit.count()) +
                                                    " ms without an end, the limit of one run on KVM");
     if (activity_ != Activity::running && !wake_up()) return Exit{ExitReason::halted};
-    offer_interrupt();
+    if (!completion_pending_) offer_interrupt();
     return std::nullopt;
 }
 
@@ -378,9 +390,10 @@ void KvmEngine::request_stop() {
     timer_.kick();
 }
 
-// --- Steps -------------------------------------------------------------------------------------------------------
+// --- Steps ------------------------------------------------------------------------------------------------
 
-// KVM_SET_GUEST_DEBUG (KVM API 4.87). While it single-steps, KVM shows RFLAGS without TF, so the guest's own is noted.
+// KVM_SET_GUEST_DEBUG (KVM API 4.87). While it single-steps, KVM shows RFLAGS without TF, so the guest's own
+// is noted.
 void KvmEngine::prepare_debugging() {
     step_done_ = step_faulted_ = false;
     if (!stepping_ && !debug_on_) return;
@@ -415,7 +428,8 @@ std::optional<Exit> KvmEngine::finish_step() {
     // Some KVMs report the step and forget the halt.
     if (const std::size_t length = length_of_halt(code); length != 0 && general().rip == step_rip_ + length)
         activity_ = Activity::halted;
-    // A repeated string instruction stops behind each iteration, and has not completed while it stands where it stood.
+    // A repeated string instruction stops behind each iteration, and has not completed while it stands where
+    // it stood.
     if (general().rip == step_rip_ && is_repeated_string_instruction(code)) return std::nullopt;
     ++instructions_;
     if (!guest_trap_flag_) return std::nullopt;

@@ -1,20 +1,27 @@
-// The engine that lets the host's KVM run the guest: one virtual machine with one vCPU, devices in this process.
+// The engine that lets the host's KVM run the guest: one virtual machine with one vCPU, devices in this
+// process.
 //
 // What is different from the other engines, because KVM keeps it to itself:
-// - Time is the host's. cycles() counts nanoseconds spent in run(), times Timing::frequency; what Timing says of
-//   instructions and traps is not charged. Runs are therefore not equal to the cycle. The guest's TSC runs at that rate
-//   where the host can scale it (KVM_CAP_TSC_CONTROL), else at the host's; it stands still outside run(), and moves with
-//   advance_to.
-// - instructions() counts those that run() stepped one by one, which it does if Budget::instructions is finite. Without
+// - Time is the host's. cycles() counts nanoseconds spent in run(), times Timing::frequency; what Timing says
+// of
+//   instructions and traps is not charged. Runs are therefore not equal to the cycle. The guest's TSC runs at
+//   that rate where the host can scale it (KVM_CAP_TSC_CONTROL), else at the host's; it stands still outside
+//   run(), and moves with advance_to.
+// - instructions() counts those that run() stepped one by one, which it does if Budget::instructions is
+// finite. Without
 //   a budget they are not counted.
-// - CPUID never reaches the Environment during a run. It is asked for every leaf once, before the guest first runs, and
+// - CPUID never reaches the Environment during a run. It is asked for every leaf once, before the guest first
+// runs, and
 //   KVM answers from that table.
-// - VMCALL and VMMCALL reach the Environment only with the ioctl route and intercept_hypercalls. Else KVM's own
+// - VMCALL and VMMCALL reach the Environment only with the ioctl route and intercept_hypercalls. Else KVM's
+// own
 //   hypercalls answer them (-1000 in RAX, mostly), and the guest needs stubs that leave by a port.
-// - RDMSR and WRMSR reach the Environment for the trap's index (msr_exit route) and for those that KVM does not know or
+// - RDMSR and WRMSR reach the Environment for the trap's index (msr_exit route) and for those that KVM does
+// not know or
 //   refuses. With the ioctl route KVM lays the page itself, unseen.
 // - Moment::rip of a memory-mapped write is behind the instruction.
-// - While an instruction budget steps the guest: if it sets RFLAGS.TF by POPF or IRET its trap is lost, and a handler that
+// - While an instruction budget steps the guest: if it sets RFLAGS.TF by POPF or IRET its trap is lost, and a
+// handler that
 //   begins with HLT may run on behind it (some KVMs report the step and not the halt).
 #pragma once
 
@@ -46,8 +53,8 @@ class KvmEngine final : public Engine {
     ~KvmEngine() override;
 
     std::string_view name() const override { return "kvm"; }
-    // Beside what Engine says: throws HostLimit where the host cannot go on. The guest then stands at the instruction
-    // that could not be executed.
+    // Beside what Engine says: throws HostLimit where the host cannot go on. The guest then stands at the
+    // instruction that could not be executed.
     Exit run(const Budget& budget) override;
     CpuState state() const override;
     // HostLimit::Kind::state if KVM does not take it.
@@ -56,8 +63,8 @@ class KvmEngine final : public Engine {
     std::uint64_t instructions() const override { return instructions_; }
     void advance_to(std::uint64_t cycles) override;
     void shorten_deadline(std::uint64_t cycles) override;
-    // KVM uses the same bytes: nothing to do. (A KVM with shadow page tables sees changed page tables when the guest
-    // flushes its TLB, as silicon does.)
+    // KVM uses the same bytes: nothing to do. (A KVM with shadow page tables sees changed page tables when
+    // the guest flushes its TLB, as silicon does.)
     void memory_changed(mmu::GuestPhysical, std::uint64_t) override {}
     void memory_map_changed() override { slots_.synchronise(); }
     void set_interrupt_line(bool asserted) override { interrupt_line_ = asserted; }
@@ -135,7 +142,7 @@ class KvmEngine final : public Engine {
     KvmRegisters registers_;
     KickTimer timer_;
     std::size_t region_count_ = 0;  // when the slots were last made
-    bool prepared_ = false;          // CPUID is set, and KVM has the state
+    bool prepared_ = false;         // CPUID is set, and KVM has the state
     std::vector<std::string> hidden_features_;
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
@@ -152,8 +159,8 @@ class KvmEngine final : public Engine {
 
     // The exit was for us to answer; KVM finishes the instruction on the next entry.
     bool completion_pending_ = false;
-    bool ready_ = false;         // KVM would take an interrupt now
-    bool ready_known_ = false;   // false after a change of state from outside
+    bool ready_ = false;        // KVM would take an interrupt now
+    bool ready_known_ = false;  // false after a change of state from outside
     bool interrupt_line_ = false;
     std::atomic<bool> stop_requested_ = false;
 
@@ -171,7 +178,7 @@ class KvmEngine final : public Engine {
     // --- Time
     bool clock_running_ = false;
     Clock::time_point clock_start_;
-    std::uint64_t clock_base_ = 0;     // cycles when the clock was started, or stopped
+    std::uint64_t clock_base_ = 0;  // cycles when the clock was started, or stopped
     std::uint64_t deadline_ = 0;
     std::optional<KickTimer::Time> limit_;
     std::uint64_t tsc_ = 0;            // the guest's, while the clock stands

@@ -1,9 +1,9 @@
 // What each exit of KVM_RUN means (struct kvm_run, KVM API 5), and how its answer gets back to the guest.
 //
-// An MSR write whose answer is to end the run, or a hypercall that leaves it, has not happened. But KVM is in the middle
-// of it and would finish it on the next entry. So it is made to finish in a way that can be undone: the MSR write with
-// the #GP it would raise, which is then taken back before it is delivered; the hypercall with RIP elsewhere, which makes
-// KVM drop the result.
+// An MSR write whose answer is to end the run, or a hypercall that leaves it, has not happened. But KVM is in
+// the middle of it and would finish it on the next entry. So it is made to finish in a way that can be
+// undone: the MSR write with the #GP it would raise, which is then taken back before it is delivered; the
+// hypercall with RIP elsewhere, which makes KVM drop the result.
 #include <linux/kvm.h>
 
 #include <algorithm>
@@ -45,8 +45,7 @@ std::string place_text(const CpuState& state) {
 
 std::vector<std::byte> KvmEngine::code_at(std::uint64_t rip, std::size_t size) const {
     const CpuState& state = general();
-    const std::uint64_t linear =
-        state.in_64bit_code() ? rip : (state.segment(SegmentName::cs).base + rip) & 0xffffffff;
+    const std::uint64_t linear = state.in_64bit_code() ? rip : (state.segment(SegmentName::cs).base + rip) & 0xffffffff;
     std::vector<std::byte> bytes(size);
     PagedMemory memory(memory_, paging_context(state, model_));
     bytes.resize(memory.read_code({linear}, bytes).size());
@@ -65,9 +64,7 @@ std::optional<Exit> KvmEngine::handle_exit() {
             step_done_ = true;
             return std::nullopt;
         case KVM_EXIT_SHUTDOWN: on_shutdown(); return std::nullopt;
-        case KVM_EXIT_DEBUG:
-            step_done_ = true;
-            return std::nullopt;
+        case KVM_EXIT_DEBUG: step_done_ = true; return std::nullopt;
         case KVM_EXIT_INTR:
         case KVM_EXIT_IRQ_WINDOW_OPEN: return std::nullopt;
         case KVM_EXIT_INTERNAL_ERROR: on_internal_error();
@@ -84,10 +81,11 @@ std::optional<Exit> KvmEngine::handle_exit() {
     }
 }
 
-// --- Ports -------------------------------------------------------------------------------------------------------
+// --- Ports ------------------------------------------------------------------------------------------------
 
-// KVM leaves RIP at an OUT if it has decoded it from the hardware's exit information, and has moved on already if it has
-// emulated it. The bytes around RIP tell which; where both look right, having KVM finish the instruction does.
+// KVM leaves RIP at an OUT if it has decoded it from the hardware's exit information, and has moved on
+// already if it has emulated it. The bytes around RIP tell which; where both look right, having KVM finish
+// the instruction does.
 std::uint64_t KvmEngine::rip_of_port_write(std::uint16_t port, unsigned width) {
     const CpuState before = general();
     const auto dx = static_cast<std::uint16_t>(before.registers[rdx]);
@@ -130,8 +128,7 @@ void KvmEngine::on_port() {
     const CpuState before = state();
     CpuState after = before;
     PagedMemory memory(memory_, paging_context(before, model_));
-    for (const std::uint32_t value : values)
-        environment_.port_write(moment(), port, width, value, after, memory);
+    for (const std::uint32_t value : values) environment_.port_write(moment(), port, width, value, after, memory);
     asking_rip_.reset();
     change_state(before, after);
 }
@@ -149,7 +146,7 @@ void KvmEngine::change_state(const CpuState& before, CpuState after) {
     general_valid_ = ready_known_ = false;
 }
 
-// --- Memory ------------------------------------------------------------------------------------------------------
+// --- Memory -----------------------------------------------------------------------------------------------
 
 std::uint64_t KvmEngine::read_memory(mmu::GuestPhysical address, unsigned width) {
     const mmu::Region* const region = memory_.find(address);
@@ -179,7 +176,8 @@ void KvmEngine::on_memory() {
     std::array<std::byte, 8> bytes{};
     if (is_write) std::memcpy(bytes.data(), run_area_->mmio.data, bytes.size());
     // What is no plain access goes byte by byte: one that KVM has cut at the end of a page.
-    const bool plain = (size == 1 || size == 2 || size == 4 || size == 8) && address.page_offset() + size <= mmu::page_size;
+    const bool plain =
+        (size == 1 || size == 2 || size == 4 || size == 8) && address.page_offset() + size <= mmu::page_size;
     const unsigned width = plain ? size : 1;
     for (unsigned done = 0; done < size; done += width) {
         std::uint64_t value = 0;
@@ -194,10 +192,10 @@ void KvmEngine::on_memory() {
     if (!is_write) std::memcpy(run_area_->mmio.data, bytes.data(), bytes.size());
 }
 
-// --- Model-specific registers ------------------------------------------------------------------------------------
+// --- Model-specific registers -----------------------------------------------------------------------------
 
-// No CPU implements what is kept for hypervisors (SDM vol. 4, 2.1), though KVM's Hyper-V part answers some of it. What
-// KVM lets be read only is none that a WRMSR would reach. (The TSC is not to be written for a try.)
+// No CPU implements what is kept for hypervisors (SDM vol. 4, 2.1), though KVM's Hyper-V part answers some of
+// it. What KVM lets be read only is none that a WRMSR would reach. (The TSC is not to be written for a try.)
 bool KvmEngine::kvm_has_msr(std::uint32_t index, bool for_write) const {
     constexpr std::uint32_t first_synthetic = 0x40000000, end_of_synthetic = 0x50000000;
     if (index >= first_synthetic && index < end_of_synthetic) return false;
@@ -252,10 +250,10 @@ Exit KvmEngine::leave_msr(int error_number) {
     return other.value_or(Exit{ExitReason::failed, error_number});
 }
 
-// --- Shutdown ----------------------------------------------------------------------------------------------------
+// --- Shutdown ---------------------------------------------------------------------------------------------
 
-// A triple fault is the guest's, unless it comes of the host's KVM refusing what the guest did: to turn paging on
-// outside long mode, by MOV CR0 (0f 22 /0).
+// A triple fault is the guest's, unless it comes of the host's KVM refusing what the guest did: to turn
+// paging on outside long mode, by MOV CR0 (0f 22 /0).
 void KvmEngine::on_shutdown() {
     const CpuState& state = general();
     const std::vector<std::byte> code = code_at(state.rip, 3);
@@ -270,7 +268,7 @@ void KvmEngine::on_shutdown() {
     activity_ = Activity::shutdown;
 }
 
-// --- Hypercalls (KVM_EXIT_XEN) -----------------------------------------------------------------------------------
+// --- Hypercalls (KVM_EXIT_XEN) ----------------------------------------------------------------------------
 
 std::optional<Exit> KvmEngine::on_xen_hypercall() {
     completion_pending_ = true;
@@ -305,7 +303,7 @@ Exit KvmEngine::leave_hypercall() {
     return other.value_or(Exit{ExitReason::hypercall});
 }
 
-// --- What KVM cannot do ------------------------------------------------------------------------------------------
+// --- What KVM cannot do -----------------------------------------------------------------------------------
 
 void KvmEngine::on_internal_error() {
     const auto& error = run_area_->emulation_failure;
@@ -334,8 +332,8 @@ void KvmEngine::on_internal_error() {
         case KVM_INTERNAL_ERROR_DELIVERY_EV:
             throw HostLimit(HostLimit::Kind::entry, "the host's KVM cannot deliver an event" + where);
         default:
-            throw HostLimit(HostLimit::Kind::entry, "the host's KVM gives up with internal error " +
-                                                        std::to_string(error.suberror) + where);
+            throw HostLimit(HostLimit::Kind::entry,
+                            "the host's KVM gives up with internal error " + std::to_string(error.suberror) + where);
     }
 }
 

@@ -1,8 +1,9 @@
-// KVM_GET/SET_REGS, _SREGS, _SREGS2, _XSAVE, _XCRS, _DEBUGREGS, _MSRS and _VCPU_EVENTS (KVM API 4.11 to 4.14, 4.18, 4.19,
-// 4.31, 4.32, 4.35, 4.42 to 4.45, 4.130). The XSAVE image is that of SDM vol. 1, 10.5 and 13.4.
+// KVM_GET/SET_REGS, _SREGS, _SREGS2, _XSAVE, _XCRS, _DEBUGREGS, _MSRS and _VCPU_EVENTS (KVM API 4.11
+// to 4.14, 4.18, 4.19, 4.31, 4.32, 4.35, 4.42 to 4.45, 4.130). The XSAVE image is that of SDM vol. 1, 10.5
+// and 13.4.
 //
-// The order of writing matters in one place: KVM checks CR4 against the guest's CPUID, and the PDPTEs against CR0 and
-// CR4, so system registers come first. Whatever is written last cannot undo it.
+// The order of writing matters in one place: KVM checks CR4 against the guest's CPUID, and the PDPTEs against
+// CR0 and CR4, so system registers come first. Whatever is written last cannot undo it.
 #include "cpu/kvm/kvm_registers.hpp"
 
 #include <linux/kvm.h>
@@ -26,7 +27,7 @@ std::string hex(std::uint64_t value) {
     return text;
 }
 
-// --- Segments ----------------------------------------------------------------------------------------------------
+// --- Segments ---------------------------------------------------------------------------------------------
 
 kvm_segment to_kvm(const SegmentRegister& segment) {
     const SegmentAttributes& attributes = segment.attributes;
@@ -113,7 +114,7 @@ bool uses_pdptes(const CpuState& state) {
     return state.paging() && (state.cr4 & cr4::pae) != 0 && !state.in_long_mode();
 }
 
-// --- Model-specific registers ------------------------------------------------------------------------------------
+// --- Model-specific registers -----------------------------------------------------------------------------
 
 // Calls visit(index, value) for each register that CpuState has and KVM_SET_MSRS may know.
 template <class Registers, class Visitor>
@@ -144,11 +145,11 @@ void for_each_msr(Registers& r, Visitor&& visit) {
 
 using MsrList = CountedList<kvm_msr_entry>;
 
-// --- The XSAVE image ---------------------------------------------------------------------------------------------
+// --- The XSAVE image --------------------------------------------------------------------------------------
 
 namespace image {
-constexpr std::size_t control = 0, status = 2, tag = 4, opcode = 6, instruction_pointer = 8, data_pointer = 16, mxcsr = 24,
-                      mxcsr_mask = 28, x87 = 32, xmm = 160, components = 512, slot = 16;
+constexpr std::size_t control = 0, status = 2, tag = 4, opcode = 6, instruction_pointer = 8, data_pointer = 16,
+                      mxcsr = 24, mxcsr_mask = 28, x87 = 32, xmm = 160, components = 512, slot = 16;
 constexpr std::uint64_t has_x87 = 1, has_sse = 2, has_avx = 4;
 constexpr std::uint32_t every_mxcsr_bit = 0xffff;
 }  // namespace image
@@ -206,7 +207,7 @@ bool KvmRegisters::write_msr(std::uint32_t index, std::uint64_t value) const {
     return vcpu_.control(kvm_request::set_msrs, list.data()) == 1;
 }
 
-// --- Reading -----------------------------------------------------------------------------------------------------
+// --- Reading ----------------------------------------------------------------------------------------------
 
 void KvmRegisters::read_general(CpuState& state) const {
     kvm_regs general{};
@@ -292,7 +293,7 @@ void KvmRegisters::read_events(CpuState& state) const {
     state.nmi_pending = events.nmi.pending != 0;
 }
 
-// --- Writing -----------------------------------------------------------------------------------------------------
+// --- Writing ----------------------------------------------------------------------------------------------
 
 void KvmRegisters::write(const CpuState& state) {
     write_system(state);
@@ -443,7 +444,8 @@ void KvmRegisters::write_extended_control(const CpuState& state) {
 void KvmRegisters::write_events(const CpuState& state, bool keep_events) {
     kvm_vcpu_events events{};
     if (keep_events) vcpu_.require(refused, "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &events);
-    // A CPU that blocks by STI has interrupts enabled, and never blocks by both at once (SDM vol. 3C, 26.3.1.5).
+    // A CPU that blocks by STI has interrupts enabled, and never blocks by both at once (SDM vol.
+    // 3C, 26.3.1.5).
     if (!state.interrupt_shadow)
         events.interrupt.shadow = 0;
     else if (events.interrupt.shadow == 0)
@@ -455,7 +457,7 @@ void KvmRegisters::write_events(const CpuState& state, bool keep_events) {
     vcpu_.require(refused, "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &events);
 }
 
-// --- Single events -----------------------------------------------------------------------------------------------
+// --- Single events ----------------------------------------------------------------------------------------
 
 bool KvmRegisters::takes_interrupt() const {
     kvm_regs general{};

@@ -4,8 +4,9 @@
 // - the selectors of the x87 instruction and data pointers, which the 64-bit XSAVE image has no room for;
 // - the model-specific registers that this host's KVM refuses to know;
 // - the upper halves of YMM while the guest's CPUID offers no AVX.
-// What comes back in another form: an x87 tag is computed from the register, so a register marked valid that holds zero
-// comes back as zero; of a segment that is not usable only the selector, the base and the DPL count.
+// What comes back in another form: an x87 tag is computed from the register, so a register marked valid that
+// holds zero comes back as zero; of a segment that is not usable only the selector, the base and the DPL
+// count.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +23,14 @@ class KvmRegisters {
     // `vcpu` outlives it.
     KvmRegisters(const KvmDevice& device, const FileDescriptor& vcpu);
 
-    // General registers, RIP, RFLAGS, segments, control registers, EFER and the APIC base: enough to say where the
-    // guest is. Everything else of `state` stays as it is.
+    // General registers, RIP, RFLAGS, segments, control registers, EFER and the APIC base: enough to say
+    // where the guest is. Everything else of `state` stays as it is.
     void read_general(CpuState& state) const;
     // All that KVM holds; the rest of `state` stays as it is. Not the activity, and not the TSC.
     void read(CpuState& state) const;
 
-    // Gives KVM the whole state, and forgets whatever event it was about to deliver. HostLimit::Kind::state names the
-    // part it refuses; part of the state may then have been taken.
+    // Gives KVM the whole state, and forgets whatever event it was about to deliver. HostLimit::Kind::state
+    // names the part it refuses; part of the state may then have been taken.
     void write(const CpuState& state);
     // Only what differs between the two, by groups. Events that KVM is about to deliver stay.
     void write_changes(const CpuState& before, const CpuState& after);
@@ -69,8 +70,8 @@ class KvmRegisters {
     const FileDescriptor& vcpu_;
     bool has_sregs2_, has_xcrs_;
     bool has_avx_ = false;
-    std::size_t xsave_size_ = 4096;        // bytes of KVM_GET_XSAVE's struct
-    std::size_t ymm_offset_ = 576;         // of the YMM component in the XSAVE image
+    std::size_t xsave_size_ = 4096;         // bytes of KVM_GET_XSAVE's struct
+    std::size_t ymm_offset_ = 576;          // of the YMM component in the XSAVE image
     std::vector<std::uint32_t> held_msrs_;  // of those that CpuState has
 };
 

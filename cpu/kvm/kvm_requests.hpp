@@ -1,8 +1,8 @@
 // Request numbers of ioctls whose struct has an open end.
 //
-// A request number contains the size of its struct. The kernel's own headers declare open-ended arrays in a way that
-// gives the structs another size in C++ than in C, so their macros name requests that no kernel knows. Here are the
-// numbers with the sizes that C has (KVM API 4.18, 4.19, 4.21, 4.42, 4.43, 4.46, 4.88).
+// A request number contains the size of its struct. The kernel's own headers declare open-ended arrays in a
+// way that gives the structs another size in C++ than in C, so their macros name requests that no kernel
+// knows. Here are the numbers with the sizes that C has (KVM API 4.18, 4.19, 4.21, 4.42, 4.43, 4.46, 4.88).
 #pragma once
 
 #include <asm/ioctl.h>

@@ -33,7 +33,8 @@ void MemorySlots::synchronise() {
         if (const auto found = std::ranges::find(wanted, slot); found != wanted.end()) {
             wanted.erase(found);
         } else {
-            set(number, {.start = slot.start, .size = 0, .host = slot.host, .read_only = false}, "a region that is gone");
+            set(number, {.start = slot.start, .size = 0, .host = slot.host, .read_only = false},
+                "a region that is gone");
             slot = {};
         }
     }
@@ -62,8 +63,8 @@ std::uint64_t MemorySlots::collect_dirty_pages() {
             for (std::uint64_t bits = bitmap_[word]; bits != 0; bits &= bits - 1) {
                 const std::uint64_t page = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
                 const mmu::GuestPhysical address = slot.start + page * mmu::page_size;
-                // GuestMemory hands out no pointer to a page that holds another engine's code: writing a byte back
-                // marks it too, and that engine hears of the change.
+                // GuestMemory hands out no pointer to a page that holds another engine's code: writing a byte
+                // back marks it too, and that engine hears of the change.
                 if (memory_.writable(address) == nullptr) {
                     std::vector<std::byte> bytes(mmu::page_size);
                     if (memory_.read(address, bytes)) memory_.write(address, bytes);

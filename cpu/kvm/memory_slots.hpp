@@ -1,4 +1,5 @@
-// Guest memory as KVM sees it: a memory slot per region of RAM or ROM. Devices and holes have none, so that they exit.
+// Guest memory as KVM sees it: a memory slot per region of RAM or ROM. Devices and holes have none, so that
+// they exit.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,12 @@ class MemorySlots {
     MemorySlots(const FileDescriptor& vm, mmu::GuestMemory& memory, bool track_dirty)
         : vm_(vm), memory_(memory), track_dirty_(track_dirty) {}
 
-    // Makes the slots what the regions are. Cheap if nothing has changed. HostLimit::Kind::memory names the region that
-    // KVM refuses.
+    // Makes the slots what the regions are. Cheap if nothing has changed. HostLimit::Kind::memory names the
+    // region that KVM refuses.
     void synchronise();
 
-    // Marks in GuestMemory the pages that the guest has written since the last call: their number. Nothing without
-    // `track_dirty`.
+    // Marks in GuestMemory the pages that the guest has written since the last call: their number. Nothing
+    // without `track_dirty`.
     std::uint64_t collect_dirty_pages();
 
   private:

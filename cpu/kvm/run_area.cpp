@@ -25,8 +25,6 @@ std::byte* RunArea::at(std::uint64_t offset, std::uint64_t size) const {
     return reinterpret_cast<std::byte*>(area_) + offset;
 }
 
-void RunArea::set_immediate_exit(bool on) const {
-    std::atomic_ref(area_->immediate_exit).store(on ? 1 : 0);
-}
+void RunArea::set_immediate_exit(bool on) const { std::atomic_ref(area_->immediate_exit).store(on ? 1 : 0); }
 
 }  // namespace xenolith::cpu

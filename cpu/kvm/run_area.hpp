@@ -21,7 +21,8 @@ class RunArea {
     kvm_run* operator->() const { return area_; }
     // `size` bytes at an offset, where KVM_EXIT_IO keeps its data; null if they are not inside.
     std::byte* at(std::uint64_t offset, std::uint64_t size) const;
-    // The next KVM_RUN, or the one that runs now if a signal comes with it, returns without executing more of the guest.
+    // The next KVM_RUN, or the one that runs now if a signal comes with it, returns without executing more of
+    // the guest.
     void set_immediate_exit(bool on) const;
 
   private:

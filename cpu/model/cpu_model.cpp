@@ -205,9 +205,7 @@ using Caches = std::array<Cache, 4>;
 constexpr Caches caches_2009 = {{{1, 1, 8, 64}, {2, 1, 4, 128}, {3, 2, 8, 512}, {3, 3, 16, 8192}}};
 constexpr Caches caches_2022 = {{{1, 1, 12, 64}, {2, 1, 8, 64}, {3, 2, 16, 2048}, {3, 3, 16, 16384}}};
 
-const Caches& caches_of(const CpuModel& model) {
-    return model.has(Feature::smep) ? caches_2022 : caches_2009;
-}
+const Caches& caches_of(const CpuModel& model) { return model.has(Feature::smep) ? caches_2022 : caches_2009; }
 
 // Intel's leaf 4 and AMD's leaf 8000001DH: the same fields.
 CpuidLeaf cache_leaf(const CpuModel& model, std::uint32_t subleaf) {
@@ -222,16 +220,11 @@ CpuidLeaf cache_leaf(const CpuModel& model, std::uint32_t subleaf) {
 // AMD's 4-bit code of an associativity (APM vol. 3, E.4.4).
 std::uint32_t amd_ways(std::uint32_t ways) {
     switch (ways) {
-        case 4:
-            return 4;
-        case 8:
-            return 6;
-        case 12:
-            return 9;  // "see leaf 8000001DH"
-        case 16:
-            return 8;
-        default:
-            return 0xf;
+        case 4: return 4;
+        case 8: return 6;
+        case 12: return 9;  // "see leaf 8000001DH"
+        case 16: return 8;
+        default: return 0xf;
     }
 }
 
@@ -272,8 +265,7 @@ CpuidLeaf features_at(const CpuModel& model, std::uint32_t leaf, std::uint32_t s
 }
 
 CpuidLeaf vendor_leaf(const CpuModel& model, std::uint32_t highest) {
-    if (model.vendor() == Vendor::amd)
-        return {highest, word_of("Auth", 0), word_of("cAMD", 0), word_of("enti", 0)};
+    if (model.vendor() == Vendor::amd) return {highest, word_of("Auth", 0), word_of("cAMD", 0), word_of("enti", 0)};
     return {highest, word_of("Genu", 0), word_of("ntel", 0), word_of("ineI", 0)};
 }
 
@@ -313,8 +305,7 @@ CpuidLeaf basic_leaf(const CpuModel& model, std::uint32_t highest, std::uint32_t
                      const CpuState& state, unsigned vcpu) {
     const bool intel = model.vendor() == Vendor::intel;
     switch (leaf) {
-        case 0:
-            return vendor_leaf(model, highest);
+        case 0: return vendor_leaf(model, highest);
         case 1: {
             CpuidLeaf found = features_at(model, 1, 0);
             constexpr std::uint32_t osxsave = 1 << 27;
@@ -323,27 +314,20 @@ CpuidLeaf basic_leaf(const CpuModel& model, std::uint32_t highest, std::uint32_t
             if ((state.cr4 & cr4::osxsave) != 0) found.ecx |= osxsave;
             return found;
         }
-        case 2:
-            return intel ? descriptor_leaf(model) : CpuidLeaf{};
-        case 4:
-            return intel ? cache_leaf(model, subleaf) : CpuidLeaf{};
-        case 7:
-            return subleaf == 0 ? features_at(model, 7, 0) : CpuidLeaf{};
-        case 0xb:
-            return topology_leaf(subleaf, vcpu);
-        case 0xd:
-            return save_leaf(model, subleaf, state);
-        default:
-            return {};  // serial number, MONITOR, power, performance counters: none
+        case 2: return intel ? descriptor_leaf(model) : CpuidLeaf{};
+        case 4: return intel ? cache_leaf(model, subleaf) : CpuidLeaf{};
+        case 7: return subleaf == 0 ? features_at(model, 7, 0) : CpuidLeaf{};
+        case 0xb: return topology_leaf(subleaf, vcpu);
+        case 0xd: return save_leaf(model, subleaf, state);
+        default: return {};  // serial number, MONITOR, power, performance counters: none
     }
 }
 
-CpuidLeaf extended_leaf(const CpuModel& model, std::uint32_t highest, std::string_view brand,
-                        std::uint32_t leaf, std::uint32_t subleaf, unsigned vcpu) {
+CpuidLeaf extended_leaf(const CpuModel& model, std::uint32_t highest, std::string_view brand, std::uint32_t leaf,
+                        std::uint32_t subleaf, unsigned vcpu) {
     const bool amd = model.vendor() == Vendor::amd;
     switch (leaf - extended) {
-        case 0:
-            return amd ? vendor_leaf(model, highest) : CpuidLeaf{highest, 0, 0, 0};
+        case 0: return amd ? vendor_leaf(model, highest) : CpuidLeaf{highest, 0, 0, 0};
         case 1: {
             CpuidLeaf found = features_at(model, leaf, 0);
             if (amd) {
@@ -356,24 +340,17 @@ CpuidLeaf extended_leaf(const CpuModel& model, std::uint32_t highest, std::strin
         case 3:
         case 4: {
             const std::size_t at = (leaf - extended - 2) * 16;
-            return {word_of(brand, at), word_of(brand, at + 4), word_of(brand, at + 8),
-                    word_of(brand, at + 12)};
+            return {word_of(brand, at), word_of(brand, at + 4), word_of(brand, at + 8), word_of(brand, at + 12)};
         }
         case 5:
             return amd ? CpuidLeaf{0, 0, amd_level1(caches_of(model)[0]), amd_level1(caches_of(model)[1])}
                        : CpuidLeaf{};
-        case 6:
-            return outer_caches(model);
-        case 7:
-            return features_at(model, leaf, 0);
-        case 8:
-            return {model.physical_address_bits() | 48u << 8, 0, 0, 0};
-        case 0x1d:
-            return cache_leaf(model, subleaf);
-        case 0x1e:
-            return {vcpu, vcpu & 0xff, 0, 0};
-        default:
-            return {};
+        case 6: return outer_caches(model);
+        case 7: return features_at(model, leaf, 0);
+        case 8: return {model.physical_address_bits() | 48u << 8, 0, 0, 0};
+        case 0x1d: return cache_leaf(model, subleaf);
+        case 0x1e: return {vcpu, vcpu & 0xff, 0, 0};
+        default: return {};
     }
 }
 
@@ -399,8 +376,7 @@ const CpuModel* CpuModel::find(std::string_view name) { return find(name, native
 
 std::span<const std::string_view> CpuModel::names() { return model_names; }
 
-CpuidLeaf CpuModel::leaf(std::uint32_t leaf, std::uint32_t subleaf, const CpuState& state,
-                         unsigned vcpu) const {
+CpuidLeaf CpuModel::leaf(std::uint32_t leaf, std::uint32_t subleaf, const CpuState& state, unsigned vcpu) const {
     // The first processors with leaf 8000001DH are younger than the 2009 model.
     const std::uint32_t highest_extended = extended + (vendor_ == Vendor::intel ? 0x8u
                                                        : has(Feature::smep)     ? 0x1eu

@@ -204,8 +204,7 @@ struct NativeOracle::Pages {
         if (file < 0 || ftruncate(file, page) != 0) return false;
         const auto ok = [](void* address) { return address != MAP_FAILED; };
         // Always the same address where that is free, so that states with addresses in them can be told.
-        void* const wanted =
-            reinterpret_cast<void*>(mode == NativeMode::bits64 ? usual_address_64 : usual_address_32);
+        void* const wanted = reinterpret_cast<void*>(mode == NativeMode::bits64 ? usual_address_64 : usual_address_32);
         constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS;
         void* reserved = mmap(wanted, total, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
         if (!ok(reserved)) reserved = mmap(nullptr, total, PROT_NONE, flags | MAP_32BIT, -1, 0);
@@ -247,8 +246,7 @@ struct NativeOracle::Pages {
         const bool is_32 = mode == NativeMode::bits32;
         const unsigned count = is_32 ? 8 : 16;
         constexpr unsigned sp = 4;
-        e.bytes(
-            {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
+        e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
         e.store(sp, offsetof(Exchange, host_stack));
         if (all) {
             e.bytes({0x0f, 0xae});
@@ -402,9 +400,7 @@ std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode, NativeUnits 
     return oracle;
 }
 
-NativeOracle::NativeOracle(std::unique_ptr<Pages> pages) : pages_(std::move(pages)) {
-    pages_->catch_signals();
-}
+NativeOracle::NativeOracle(std::unique_ptr<Pages> pages) : pages_(std::move(pages)) { pages_->catch_signals(); }
 
 NativeOracle::~NativeOracle() { pages_->release_signals(); }
 
@@ -420,8 +416,7 @@ std::uint64_t NativeOracle::forward_target() const { return pages_->base() + pag
 std::uint64_t NativeOracle::backward_target() const { return pages_->base() + pages_->backward; }
 
 void NativeOracle::set_instruction(std::span<const std::byte> bytes) {
-    if (bytes.empty() || bytes.size() > longest_instruction)
-        throw std::invalid_argument("instruction length");
+    if (bytes.empty() || bytes.size() > longest_instruction) throw std::invalid_argument("instruction length");
     std::byte* const slot_end = pages_->code_write + pages_->slot_end;
     std::fill(slot_end - longest_instruction, slot_end, std::byte{nop});
     std::ranges::copy(bytes, slot_end - bytes.size());

@@ -36,7 +36,7 @@ struct NativeFault {
 struct NativeOutcome {
     NativeRegisters registers;         // in 32-bit mode the low halves count, and only eight registers
     std::optional<NativeFault> fault;  // then `registers` are those the fault left
-    std::uint64_t rip = 0;  // behind the instruction, or where it branched to; of a fault, where it was
+    std::uint64_t rip = 0;             // behind the instruction, or where it branched to; of a fault, where it was
 };
 
 enum class NativeMode : std::uint8_t { bits64, bits32 };

@@ -35,8 +35,7 @@ RowBench::RowBench(NativeMode mode, std::uint64_t memory_address)
     // Selectors as the host has them, for PUSH.
     for (const SegmentName name : {SegmentName::ds, SegmentName::es})
         start.segment(name) = flat_data_segment(is_64 ? 0 : 0x2b, 3);
-    for (const SegmentName name : {SegmentName::fs, SegmentName::gs})
-        start.segment(name) = flat_data_segment(0, 3);
+    for (const SegmentName name : {SegmentName::fs, SegmentName::gs}) start.segment(name) = flat_data_segment(0, 3);
     start.rflags = 0x202;
     processor_.load_state(start);
 }

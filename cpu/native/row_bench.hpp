@@ -18,16 +18,11 @@ namespace xenolith::cpu {
 class EmptyWorld : public Environment {
   public:
     std::uint32_t port_read(const Moment&, std::uint16_t, unsigned) override { return ~0u; }
-    void port_write(const Moment&, std::uint16_t, unsigned, std::uint32_t, CpuState&,
-                    LinearMemory&) override {}
-    std::uint64_t mmio_read(const Moment&, mmu::GuestPhysical, unsigned) override {
-        return ~std::uint64_t{0};
-    }
+    void port_write(const Moment&, std::uint16_t, unsigned, std::uint32_t, CpuState&, LinearMemory&) override {}
+    std::uint64_t mmio_read(const Moment&, mmu::GuestPhysical, unsigned) override { return ~std::uint64_t{0}; }
     void mmio_write(const Moment&, mmu::GuestPhysical, unsigned, std::uint64_t) override {}
     MsrOutcome msr_read(const Moment&, std::uint32_t, bool) override { return {}; }
-    MsrOutcome msr_write(const Moment&, std::uint32_t, std::uint64_t, bool, const CpuState&) override {
-        return {};
-    }
+    MsrOutcome msr_write(const Moment&, std::uint32_t, std::uint64_t, bool, const CpuState&) override { return {}; }
     CpuidLeaf cpuid(const Moment&, std::uint32_t, std::uint32_t, CpuidLeaf model) override { return model; }
     HypercallOutcome hypercall(const Moment&, HypercallInstruction, const CpuState&, LinearMemory&) override {
         return {};

@@ -21,7 +21,9 @@ SegmentRegister flat_code_segment(std::uint16_t selector, unsigned code_width, u
 }
 
 SegmentRegister flat_data_segment(std::uint16_t selector, unsigned dpl) {
-    return {selector, 0, 0xffffffff,
+    return {selector,
+            0,
+            0xffffffff,
             {present | code_or_data | data_type | dpl << 5 | SegmentAttributes::db | SegmentAttributes::g}};
 }
 

@@ -29,7 +29,7 @@ struct FloatingPointState {
     std::array<X87Register, 8> registers{};  // physical R0..R7, not relative to the top of the stack
     std::uint16_t control = 0x0040;          // value after RESET (SDM vol. 3A, table 9-1)
     std::uint16_t status = 0;
-    std::uint16_t tag = 0x5555;              // the full 16-bit tag word
+    std::uint16_t tag = 0x5555;  // the full 16-bit tag word
     std::uint16_t opcode = 0;
     std::uint64_t instruction_pointer = 0;
     std::uint16_t instruction_selector = 0;
@@ -53,7 +53,7 @@ struct ModelSpecificRegisters {
     std::uint64_t tsc_aux = 0;
     std::uint64_t apic_base = 0xfee00900;  // enabled, bootstrap processor
     std::uint64_t pat = 0x0007040600070406;
-    std::uint64_t misc_enable = 1;         // fast strings
+    std::uint64_t misc_enable = 1;  // fast strings
     std::uint64_t mtrr_def_type = 0;
     std::array<std::uint64_t, 20> mtrr_variable{};  // base, mask pairs
     std::array<std::uint64_t, 11> mtrr_fixed{};

@@ -11,8 +11,7 @@ struct SegmentAttributes {
     std::uint32_t bits = 0;
 
     static constexpr std::uint32_t type_mask = 0xf, s = 1u << 4, dpl_mask = 3u << 5, present_bit = 1u << 7,
-                                   avl = 1u << 12, l = 1u << 13, db = 1u << 14, g = 1u << 15,
-                                   unusable_bit = 1u << 16;
+                                   avl = 1u << 12, l = 1u << 13, db = 1u << 14, g = 1u << 15, unusable_bit = 1u << 16;
 
     constexpr std::uint32_t type() const { return bits & type_mask; }
     constexpr bool is_code_or_data() const { return (bits & s) != 0; }

@@ -15,7 +15,8 @@ constexpr std::array presets = {
     Timing{
         .name = "nehalem",
         .description = "a 2.67 GHz core of 2009",
-        //              free simple shiftd mul div  div64 bcd br call stack str lock seg far  int  sys  ser  tsc x87 x87l v vl save
+        //              free simple shiftd mul div  div64 bcd br call stack str lock seg far  int  sys  ser  tsc x87
+        //              x87l v vl save
         .instruction = {1, 1, 4, 3, 20, 60, 4, 1, 2, 1, 4, 20, 14, 60, 90, 24, 100, 24, 3, 30, 1, 14, 80},
         .load = 1,
         .store = 1,

@@ -26,14 +26,14 @@ struct Timing {
     std::string_view name;
     std::string_view description;
     std::array<std::uint16_t, static_cast<unsigned>(CostClass::count)> instruction;  // by CostClass
-    std::uint16_t load;                 // added for a memory operand that is read
-    std::uint16_t store;                // added for one that is written
-    std::uint16_t page_walk_entry;      // for each paging-structure entry a TLB miss reads
-    std::uint16_t string_iteration;     // for each element a string instruction moves or compares
-    std::uint16_t branch_taken;         // added when a branch is taken
-    std::uint16_t interrupt_delivery;   // entering a handler through the IDT, beside the memory it touches
-    TrapCost trap;                      // `copy` is what one hypercall page costs
-    std::uint64_t frequency;            // of the virtual clock and the TSC, in Hz
+    std::uint16_t load;                // added for a memory operand that is read
+    std::uint16_t store;               // added for one that is written
+    std::uint16_t page_walk_entry;     // for each paging-structure entry a TLB miss reads
+    std::uint16_t string_iteration;    // for each element a string instruction moves or compares
+    std::uint16_t branch_taken;        // added when a branch is taken
+    std::uint16_t interrupt_delivery;  // entering a handler through the IDT, beside the memory it touches
+    TrapCost trap;                     // `copy` is what one hypercall page costs
+    std::uint64_t frequency;           // of the virtual clock and the TSC, in Hz
 
     std::uint16_t cost_of(CostClass cost) const { return instruction[static_cast<unsigned>(cost)]; }
     // A trap that copies no page.

@@ -12,9 +12,7 @@ using namespace cpu;
 
 class Model : public testing::TestWithParam<std::tuple<std::string_view, Vendor>> {
   protected:
-    const CpuModel& model() const {
-        return *CpuModel::find(std::get<0>(GetParam()), std::get<1>(GetParam()));
-    }
+    const CpuModel& model() const { return *CpuModel::find(std::get<0>(GetParam()), std::get<1>(GetParam())); }
     bool is_intel() const { return std::get<1>(GetParam()) == Vendor::intel; }
     CpuidLeaf leaf(std::uint32_t number, std::uint32_t subleaf = 0) const {
         return model().leaf(number, subleaf, state, 0);
@@ -22,14 +20,13 @@ class Model : public testing::TestWithParam<std::tuple<std::string_view, Vendor>
     CpuState state = reset_state();
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Model,
-                         testing::Combine(testing::ValuesIn(std::vector(CpuModel::names().begin(),
-                                                                        CpuModel::names().end())),
-                                          testing::Values(Vendor::intel, Vendor::amd)),
-                         [](const auto& test) {
-                             return std::string(std::get<0>(test.param)) +
-                                    (std::get<1>(test.param) == Vendor::intel ? "_intel" : "_amd");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, Model,
+    testing::Combine(testing::ValuesIn(std::vector(CpuModel::names().begin(), CpuModel::names().end())),
+                     testing::Values(Vendor::intel, Vendor::amd)),
+    [](const auto& test) {
+        return std::string(std::get<0>(test.param)) + (std::get<1>(test.param) == Vendor::intel ? "_intel" : "_amd");
+    });
 
 // Every instruction of a feature that has some, one as the witness.
 TEST_P(Model, PromisesOnlyInstructionsThatHaveRows) {

@@ -201,25 +201,22 @@ constexpr std::uint32_t named_80 = 0x80 * 8 + 2, named_6 = 6 * 8 + 2 + 1;
 INSTANTIATE_TEST_SUITE_P(
     Gates, DeliveryRefusal,
     testing::Values(
-        Refusal{"beyond_the_limit", Start::kernel32, [](Guest& g) { g.state.idtr.limit = 0x7f * 8; }, 13,
-                named_80},
+        Refusal{"beyond_the_limit", Start::kernel32, [](Guest& g) { g.state.idtr.limit = 0x7f * 8; }, 13, named_80},
         Refusal{"not_a_gate", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13, named_80},
-        Refusal{"not_a_gate_external", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13,
-                named_6, true},
-        Refusal{"not_present", Start::kernel32,
-                [](Guest& g) { set_gate(g, Guest::gate(0x6e, Guest::code32, 0)); }, 11, named_80},
-        Refusal{"privilege", Start::user32,
-                [](Guest& g) { set_gate(g, Guest::gate(0x8e, Guest::code32, 0)); }, 13, named_80},
+        Refusal{"not_a_gate_external", Start::kernel32, [](Guest& g) { set_gate(g, raw::code32); }, 13, named_6, true},
+        Refusal{"not_present", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0x6e, Guest::code32, 0)); }, 11,
+                named_80},
+        Refusal{"privilege", Start::user32, [](Guest& g) { set_gate(g, Guest::gate(0x8e, Guest::code32, 0)); }, 13,
+                named_80},
         Refusal{"null_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); }, 13, 0},
-        Refusal{"null_code_external", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); },
-                13, 1, true},
-        Refusal{"code_beyond_table", Start::kernel32,
-                [](Guest& g) { set_gate(g, Guest::gate(0xee, 0x1000, 0)); }, 13, 0x1000},
-        Refusal{"data_as_code", Start::kernel32,
-                [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::data32, 0)); }, 13, Guest::data32},
-        Refusal{"outer_code", Start::kernel32,
-                [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::user_code32, 0)); }, 13,
-                Guest::user_code32},
+        Refusal{"null_code_external", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0, 0)); }, 13, 1,
+                true},
+        Refusal{"code_beyond_table", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, 0x1000, 0)); }, 13,
+                0x1000},
+        Refusal{"data_as_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::data32, 0)); }, 13,
+                Guest::data32},
+        Refusal{"outer_code", Start::kernel32, [](Guest& g) { set_gate(g, Guest::gate(0xee, Guest::user_code32, 0)); },
+                13, Guest::user_code32},
         Refusal{"absent_code", Start::kernel32,
                 [](Guest& g) {
                     g.descriptor(Guest::spare, raw::absent_code);
@@ -272,11 +269,9 @@ INSTANTIATE_TEST_SUITE_P(
                     StackRefusal{"wrong_rpl", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1); },
                                  Guest::spare2 | 2, 10, Guest::spare2},
                     StackRefusal{"wrong_dpl", [](Guest&) {}, Guest::data32 | 1, 10, Guest::data32},
-                    StackRefusal{"read_only",
-                                 [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(2ull << 40)); },
+                    StackRefusal{"read_only", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(2ull << 40)); },
                                  Guest::spare2 | 1, 10, Guest::spare2},
-                    StackRefusal{"absent",
-                                 [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 40)); },
+                    StackRefusal{"absent", [](Guest& g) { g.descriptor(Guest::spare2, data_dpl1 & ~(0x80ull << 40)); },
                                  Guest::spare2 | 1, 12, Guest::spare2},
                     StackRefusal{"no_room",
                                  [](Guest& g) {
@@ -315,19 +310,15 @@ TEST(Delivery, NmiBlocksNmiUntilInterruptReturn) {
     EXPECT_TRUE(guest.engine.state().nmi_blocked);
 }
 
-Event exception(unsigned vector) {
-    return {.vector = static_cast<std::uint8_t>(vector), .kind = Event::Kind::fault};
-}
+Event exception(unsigned vector) { return {.vector = static_cast<std::uint8_t>(vector), .kind = Event::Kind::fault}; }
 Fault fault(unsigned vector) { return {static_cast<Vector>(vector), std::nullopt}; }
 
 // SDM vol. 3A, table 6-5.
 TEST(Combination, FollowsTheTable) {
     constexpr unsigned benign[] = {1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19}, contributory[] = {0, 10, 11, 12, 13};
     for (const unsigned second : contributory) {
-        for (const unsigned first : benign)
-            EXPECT_EQ(combine(exception(first), fault(second)).vector, second);
-        for (const unsigned first : contributory)
-            EXPECT_EQ(combine(exception(first), fault(second)).vector, 8);
+        for (const unsigned first : benign) EXPECT_EQ(combine(exception(first), fault(second)).vector, second);
+        for (const unsigned first : contributory) EXPECT_EQ(combine(exception(first), fault(second)).vector, 8);
         EXPECT_EQ(combine(exception(14), fault(second)).vector, 8);
         EXPECT_THROW(combine(exception(8), fault(second)), TripleFault);
     }
@@ -372,8 +363,7 @@ TEST(InterruptReturn, ToOuterLevelDropsPrivilegedSegments) {
     Guest guest(Start::kernel32);
     guest.state.segment(SegmentName::ds) = flat_data_segment(Guest::data32, 0);
     guest.state.segment(SegmentName::es) = flat_data_segment(Guest::user_data32 | 3, 3);
-    push_frame<std::uint32_t>(
-        guest, {Guest::data, Guest::user_code32 | 3u, 0x3202, 0x8800, Guest::user_data32 | 3u});
+    push_frame<std::uint32_t>(guest, {Guest::data, Guest::user_code32 | 3u, 0x3202, 0x8800, Guest::user_data32 | 3u});
     guest.place(Guest::data, {0xeb, 0xfe});
     guest.run({0xcf}, 2);
     EXPECT_EQ(guest.state.rip, Guest::data);

@@ -83,29 +83,25 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"outer_code", Start::kernel32, Guest::user_code32, nothing, 13, Guest::user_code32},
         Refusal{"inner_code", Start::user32, Guest::code32, nothing, 13, Guest::code32},
         Refusal{"rpl", Start::kernel32, Guest::code32 | 1, nothing, 13, Guest::code32},
-        Refusal{"absent", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, raw::absent_code); }, 11, Guest::spare},
+        Refusal{"absent", Start::kernel32, Guest::spare, [](Guest& g) { g.descriptor(Guest::spare, raw::absent_code); },
+                11, Guest::spare},
         Refusal{"offset_beyond_limit", Start::kernel32, Guest::code16, nothing, 13, 0, 0x10000},
         Refusal{"busy_task", Start::kernel32, Guest::task, nothing, 13, Guest::task},
         Refusal{"interrupt_gate", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xee, Guest::code32, 0)); }, 13,
-                Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xee, Guest::code32, 0)); }, 13, Guest::spare},
         Refusal{"gate_privilege", Start::user32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x8c, Guest::code32, 0)); }, 13,
-                Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x8c, Guest::code32, 0)); }, 13, Guest::spare},
         Refusal{"gate_absent", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x6c, Guest::code32, 0)); }, 11,
-                Guest::spare},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0x6c, Guest::code32, 0)); }, 11, Guest::spare},
         Refusal{"gate_to_null", Start::kernel32, Guest::spare,
                 [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, 0, 0)); }, 13, 0},
         Refusal{"gate_to_data", Start::kernel32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, Guest::data32, 0)); }, 13,
-                Guest::data32},
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::gate(0xec, Guest::data32, 0)); }, 13, Guest::data32},
         Refusal{"both_sizes", Start::compatible32, Guest::spare,
                 [](Guest& g) { g.descriptor(Guest::spare, raw::code64 | 0x40ull << 48); }, 13, Guest::spare},
         Refusal{"task_in_long_mode", Start::compatible32, Guest::spare,
-                [](Guest& g) { g.descriptor(Guest::spare, Guest::system_descriptor(0x89, 0x1500, 0x67)); },
-                13, Guest::spare}),
+                [](Guest& g) { g.descriptor(Guest::spare, Guest::system_descriptor(0x89, 0x1500, 0x67)); }, 13,
+                Guest::spare}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(FarCall, PushesAndReturns) {
@@ -191,8 +187,7 @@ TEST(NearCall, BadTargetPushesNothing) {
     guest.state.segment(SegmentName::cs).limit = 0xfff;
     guest.run({0xe8, 0x00, 0x20});
     EXPECT_EQ(guest.vector(), 13);
-    EXPECT_EQ(guest.state.registers[rsp], Guest::program_stack - 16)
-        << "error code, EIP, CS and EFLAGS alone";
+    EXPECT_EQ(guest.state.registers[rsp], Guest::program_stack - 16) << "error code, EIP, CS and EFLAGS alone";
 }
 
 TEST(NearJump, SixteenBitOperandTruncates) {

@@ -34,20 +34,13 @@ inline std::uint64_t edge_significand(Random& random) {
     constexpr std::uint64_t top = std::uint64_t{1} << 63;
     constexpr unsigned single_shift = 40, double_shift = 11;
     switch (pick(random, 7)) {
-        case 0:
-            return top;
-        case 1:
-            return ~std::uint64_t{0};
-        case 2:
-            return top | std::uint64_t{1} << pick(random, 63);
-        case 3:
-            return ~std::uint64_t{0} << pick(random, 63);
-        case 4:
-            return top | (random() << single_shift) | pick(random, 3) << (single_shift - 1);
-        case 5:
-            return top | (random() << double_shift) | pick(random, 3) << (double_shift - 1);
-        default:
-            return top | random();
+        case 0: return top;
+        case 1: return ~std::uint64_t{0};
+        case 2: return top | std::uint64_t{1} << pick(random, 63);
+        case 3: return ~std::uint64_t{0} << pick(random, 63);
+        case 4: return top | (random() << single_shift) | pick(random, 3) << (single_shift - 1);
+        case 5: return top | (random() << double_shift) | pick(random, 3) << (double_shift - 1);
+        default: return top | random();
     }
 }
 
@@ -56,53 +49,32 @@ inline cpu::X87Register edge_real80(Random& random) {
     constexpr int bias = 16383;
     const auto with = [&](int exponent, std::uint64_t significand) {
         const unsigned sign = pick(random, 2) != 0 ? 0x8000 : 0;
-        return cpu::X87Register{significand,
-                                static_cast<std::uint16_t>(sign | static_cast<unsigned>(exponent))};
+        return cpu::X87Register{significand, static_cast<std::uint16_t>(sign | static_cast<unsigned>(exponent))};
     };
     const auto near = [&](int exponent, unsigned reach) {
         return exponent - static_cast<int>(reach) + static_cast<int>(pick(random, 2 * reach + 1));
     };
     switch (pick(random, 20)) {
-        case 0:
-            return with(0, 0);
-        case 1:
-            return with(0x7fff, top);  // infinity
-        case 2:
-            return with(0x7fff, top | 1u << 30 | random() >> 2);  // signalling NaN
-        case 3:
-            return with(0x7fff, top | top >> 1 | random() >> pick(random, 64));  // quiet NaN
-        case 4:
-            return with(0, random() >> (1 + pick(random, 63)));  // denormal
-        case 5:
-            return with(0, top | random() >> pick(random, 64));  // pseudo-denormal
-        case 6:
-            return with(1 + static_cast<int>(pick(random, 0x7fff)), random() >> 1);  // unnormal, pseudo-NaN
-        case 7:
-            return with(1 + static_cast<int>(pick(random, 70)), edge_significand(random));
-        case 8:
-            return with(0x7ffe - static_cast<int>(pick(random, 70)), edge_significand(random));
-        case 9:
-            return with(bias, top);
-        case 10:
-            return with(near(bias, 70), edge_significand(random));
-        case 11:
-            return with(near(bias, 3), edge_significand(random));
-        case 12:
-            return with(near(bias + 15, 3), edge_significand(random));  // limits of the integers
-        case 13:
-            return with(near(bias + 31, 3), edge_significand(random));
-        case 14:
-            return with(near(bias + 63, 4), edge_significand(random));
-        case 15:
-            return with(near(pick(random, 2) != 0 ? bias + 127 : bias - 138, 14), edge_significand(random));
-        case 16:
-            return with(near(pick(random, 2) != 0 ? bias + 1023 : bias - 1049, 28), edge_significand(random));
-        case 17:
-            return with(near(bias + 59, 2), edge_significand(random));  // 10^18
-        case 18:
-            return with(bias + 1 + static_cast<int>(pick(random, 64)), top | random() << pick(random, 64));
-        default:
-            return with(static_cast<int>(pick(random, 0x8000)), edge_significand(random));
+        case 0: return with(0, 0);
+        case 1: return with(0x7fff, top);                                                // infinity
+        case 2: return with(0x7fff, top | 1u << 30 | random() >> 2);                     // signalling NaN
+        case 3: return with(0x7fff, top | top >> 1 | random() >> pick(random, 64));      // quiet NaN
+        case 4: return with(0, random() >> (1 + pick(random, 63)));                      // denormal
+        case 5: return with(0, top | random() >> pick(random, 64));                      // pseudo-denormal
+        case 6: return with(1 + static_cast<int>(pick(random, 0x7fff)), random() >> 1);  // unnormal, pseudo-NaN
+        case 7: return with(1 + static_cast<int>(pick(random, 70)), edge_significand(random));
+        case 8: return with(0x7ffe - static_cast<int>(pick(random, 70)), edge_significand(random));
+        case 9: return with(bias, top);
+        case 10: return with(near(bias, 70), edge_significand(random));
+        case 11: return with(near(bias, 3), edge_significand(random));
+        case 12: return with(near(bias + 15, 3), edge_significand(random));  // limits of the integers
+        case 13: return with(near(bias + 31, 3), edge_significand(random));
+        case 14: return with(near(bias + 63, 4), edge_significand(random));
+        case 15: return with(near(pick(random, 2) != 0 ? bias + 127 : bias - 138, 14), edge_significand(random));
+        case 16: return with(near(pick(random, 2) != 0 ? bias + 1023 : bias - 1049, 28), edge_significand(random));
+        case 17: return with(near(bias + 59, 2), edge_significand(random));  // 10^18
+        case 18: return with(bias + 1 + static_cast<int>(pick(random, 64)), top | random() << pick(random, 64));
+        default: return with(static_cast<int>(pick(random, 0x8000)), edge_significand(random));
     }
 }
 
@@ -128,26 +100,21 @@ T edge_real(Random& random, unsigned fraction_bits) {
 
 inline std::uint64_t edge_word(Random& random) {
     switch (pick(random, 6)) {
-        case 0:
-            return edge_real<std::uint64_t>(random, 52);
-        case 1:
-            return edge_real<std::uint32_t>(random, 23) | std::uint64_t{edge_real<std::uint32_t>(random, 23)}
-                                                              << 32;
+        case 0: return edge_real<std::uint64_t>(random, 52);
+        case 1: return edge_real<std::uint32_t>(random, 23) | std::uint64_t{edge_real<std::uint32_t>(random, 23)} << 32;
         case 2: {
             constexpr std::uint64_t elements[] = {0, 0x7f, 0x80, 0xff, 1, 0x7fff, 0x8000, 0xffff, 0x7fffffff};
             std::uint64_t value = 0;
             for (unsigned n = 0; n < 4; ++n) value = value << 16 | elements[pick(random, 8)];
             return value;
         }
-        case 3:
-            return pick(random, 70);
+        case 3: return pick(random, 70);
         case 4: {
             constexpr std::uint64_t edges[] = {
                 0, ~std::uint64_t{0}, std::uint64_t{1} << 63, ~std::uint64_t{0} >> 1, 0x80000000, 0x8000};
             return edges[pick(random, 6)];
         }
-        default:
-            return random();
+        default: return random();
     }
 }
 
@@ -161,11 +128,9 @@ inline std::array<std::uint64_t, 2> edge_operand(Random& random) {
         case 1: {
             std::uint64_t digits = 0;
             for (unsigned n = 0; n < 16; ++n) digits = digits << 4 | pick(random, 10);
-            return {chance(random, 3) ? 0 : digits,
-                    pick(random, 10) | pick(random, 10) << 4 | pick(random, 2) << 15};
+            return {chance(random, 3) ? 0 : digits, pick(random, 10) | pick(random, 10) << 4 | pick(random, 2) << 15};
         }
-        default:
-            return {edge_word(random), edge_word(random)};
+        default: return {edge_word(random), edge_word(random)};
     }
 }
 
@@ -211,8 +176,8 @@ struct FloatingPointEncoding {
         ZydisFormatter formatter;
         ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
         char line[96];
-        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible,
-                                        line, sizeof(line), 0, nullptr);
+        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible, line,
+                                        sizeof(line), 0, nullptr);
         std::ostringstream out;
         out << line << "  [" << std::hex;
         for (const std::byte byte : bytes) out << ' ' << std::to_integer<unsigned>(byte);
@@ -239,8 +204,7 @@ class FloatingPointBench {
             return false;
         const auto as_bytes = std::as_bytes(std::span(padded)).first(encoding.decoded.length);
         encoding.bytes.assign(as_bytes.begin(), as_bytes.end());
-        const auto code_mode =
-            mode_ == NativeMode::bits64 ? cpu::DecodeMode::long64 : cpu::DecodeMode::compatibility32;
+        const auto code_mode = mode_ == NativeMode::bits64 ? cpu::DecodeMode::long64 : cpu::DecodeMode::compatibility32;
         bench_.decoder().decode(encoding.bytes, code_mode, encoding.instruction);
         return true;
     }
@@ -303,8 +267,8 @@ class FloatingPointBench {
         const auto compare = [&](const std::string& name, std::uint64_t here, std::uint64_t there,
                                  std::uint64_t before) {
             if (here != there)
-                out << "  " << name << ": " << here << ", the host has " << there << ", at the start "
-                    << before << '\n';
+                out << "  " << name << ": " << here << ", the host has " << there << ", at the start " << before
+                    << '\n';
         };
         const auto vector_of = [](const NativeOutcome& o) { return o.fault ? o.fault->vector : 0xfffu; };
         compare("fault", vector_of(ours), vector_of(native), 0xfff);
@@ -325,21 +289,20 @@ class FloatingPointBench {
         compare("MXCSR", our_state.mxcsr, native_state.mxcsr, start.mxcsr);
         for (unsigned n = 0; n < 8; ++n) {
             const std::string name = "R" + std::to_string(n);
-            compare(name + " significand", our_state.registers[n].significand,
-                    native_state.registers[n].significand, start.registers[n].significand);
-            compare(name + " exponent", our_state.registers[n].sign_exponent,
-                    native_state.registers[n].sign_exponent, start.registers[n].sign_exponent);
+            compare(name + " significand", our_state.registers[n].significand, native_state.registers[n].significand,
+                    start.registers[n].significand);
+            compare(name + " exponent", our_state.registers[n].sign_exponent, native_state.registers[n].sign_exponent,
+                    start.registers[n].sign_exponent);
         }
         for (unsigned n = 0; n < (is_64 ? 16u : 8u); ++n)
             for (unsigned word = 0; word < 4; ++word)
-                compare("vector " + std::to_string(n) + " word " + std::to_string(word),
-                        our_state.vector[n][word], native_state.vector[n][word], start.vector[n][word]);
+                compare("vector " + std::to_string(n) + " word " + std::to_string(word), our_state.vector[n][word],
+                        native_state.vector[n][word], start.vector[n][word]);
         if (std::memcmp(oracle_->memory().data(), bench_.memory().data(), NativeOracle::memory_size) != 0) {
             const auto [there, here] = std::ranges::mismatch(oracle_->memory(), bench_.memory());
             out << "  memory at operand +" << std::dec
                 << there - oracle_->memory().begin() - static_cast<std::ptrdiff_t>(offset) << std::hex << ": "
-                << std::to_integer<unsigned>(*here) << ", the host has " << std::to_integer<unsigned>(*there)
-                << '\n';
+                << std::to_integer<unsigned>(*here) << ", the host has " << std::to_integer<unsigned>(*there) << '\n';
             std::ranges::copy(oracle_->memory(), bench_.memory().begin());
         }
         only_pointers = out.str().empty();
@@ -351,15 +314,14 @@ class FloatingPointBench {
                     start.instruction_pointer);
             compare("data pointer", our_state.data_pointer, native_state.data_pointer, start.data_pointer);
             if (!is_64 && !native.fault) {
-                compare("instruction selector", our_state.instruction_selector,
-                        native_state.instruction_selector, 0);
+                compare("instruction selector", our_state.instruction_selector, native_state.instruction_selector, 0);
                 compare("data selector", our_state.data_selector, native_state.data_selector, 0);
             }
         }
         std::string difference = out.str();
         if (!difference.empty()) {
-            out << "  started with control " << start.control << " status " << start.status << " tag "
-                << start.tag << " operand " << from.operand[1] << ':' << from.operand[0] << '\n';
+            out << "  started with control " << start.control << " status " << start.status << " tag " << start.tag
+                << " operand " << from.operand[1] << ':' << from.operand[0] << '\n';
             for (unsigned n = 0; n < 8; ++n) {
                 const cpu::X87Register& value = start.registers[((start.status >> 11) + n) & 7];
                 out << "    ST(" << n << ") " << value.sign_exponent << ':' << value.significand << '\n';

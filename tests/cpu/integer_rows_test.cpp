@@ -41,22 +41,14 @@ std::uint64_t edge_value(Random& random) {
     const unsigned width = 8u << pick(random, 4);
     const std::uint64_t sign = std::uint64_t{1} << (width - 1);
     switch (pick(random, 8)) {
-        case 0:
-            return 0;
-        case 1:
-            return ~std::uint64_t{0};
-        case 2:
-            return sign - pick(random, 2);
-        case 3:
-            return sign + pick(random, 2);
-        case 4:
-            return std::uint64_t{1} << pick(random, 64);
-        case 5:
-            return pick(random, 70);
-        case 6:
-            return 0 - pick(random, 20);
-        default:
-            return random();
+        case 0: return 0;
+        case 1: return ~std::uint64_t{0};
+        case 2: return sign - pick(random, 2);
+        case 3: return sign + pick(random, 2);
+        case 4: return std::uint64_t{1} << pick(random, 64);
+        case 5: return pick(random, 70);
+        case 6: return 0 - pick(random, 20);
+        default: return random();
     }
 }
 
@@ -73,8 +65,8 @@ struct Encoding {
         ZydisFormatter formatter;
         ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
         char line[96];
-        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible,
-                                        line, sizeof(line), 0, nullptr);
+        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible, line,
+                                        sizeof(line), 0, nullptr);
         std::ostringstream out;
         out << line << "  [" << std::hex;
         for (const std::byte byte : bytes) out << ' ' << std::to_integer<unsigned>(byte);
@@ -86,9 +78,7 @@ struct Encoding {
             if (operands[n].type == ZYDIS_OPERAND_TYPE_MEMORY) return &operands[n];
         return nullptr;
     }
-    bool has_attribute(ZydisInstructionAttributes attribute) const {
-        return (decoded.attributes & attribute) != 0;
-    }
+    bool has_attribute(ZydisInstructionAttributes attribute) const { return (decoded.attributes & attribute) != 0; }
 };
 
 // What the rows tell apart.
@@ -119,8 +109,7 @@ bool uses_register_of(const Encoding& encoding, ZydisRegisterClass kind) {
 // What cannot be run in user mode, or not at an address of our choice.
 bool can_be_compared(const Encoding& encoding) {
     const ZydisMnemonic mnemonic = encoding.decoded.mnemonic;
-    if (uses_register_of(encoding, ZYDIS_REGCLASS_CONTROL) ||
-        uses_register_of(encoding, ZYDIS_REGCLASS_DEBUG))
+    if (uses_register_of(encoding, ZYDIS_REGCLASS_CONTROL) || uses_register_of(encoding, ZYDIS_REGCLASS_DEBUG))
         return false;
     // Pushing a selector is harmless, loading one is not.
     if (uses_register_of(encoding, ZYDIS_REGCLASS_SEGMENT) && mnemonic != ZYDIS_MNEMONIC_PUSH) return false;
@@ -132,10 +121,8 @@ bool can_be_compared(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_INSD:
         case ZYDIS_MNEMONIC_OUTSB:
         case ZYDIS_MNEMONIC_OUTSW:
-        case ZYDIS_MNEMONIC_OUTSD:
-            return false;
-        default:
-            break;
+        case ZYDIS_MNEMONIC_OUTSD: return false;
+        default: break;
     }
     // A prefetch hint with a register operand is a NOP on CPUs of one vendor and invalid on the other's.
     constexpr std::uint8_t prefetch_opcode = 0x0d;
@@ -147,29 +134,24 @@ bool can_be_compared(const Encoding& encoding) {
     if (encoding.decoded.address_width == 16 && !is_lea) {
         const auto is_out_of_reach = [](const ZydisDecodedOperand& operand) {
             return operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
-                   (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN ||
-                    operand.mem.segment != ZYDIS_REGISTER_SS);
+                   (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN || operand.mem.segment != ZYDIS_REGISTER_SS);
         };
         if (std::any_of(encoding.operands.begin(), encoding.operands.begin() + encoding.decoded.operand_count,
                         is_out_of_reach))
             return false;
     }
     if (const ZydisDecodedOperand* const memory = encoding.memory_operand()) {
-        if (memory->mem.segment == ZYDIS_REGISTER_FS || memory->mem.segment == ZYDIS_REGISTER_GS)
-            return false;
+        if (memory->mem.segment == ZYDIS_REGISTER_FS || memory->mem.segment == ZYDIS_REGISTER_GS) return false;
         if (memory->mem.base == ZYDIS_REGISTER_RIP || memory->mem.base == ZYDIS_REGISTER_EIP) return false;
         if (is_lea) return true;
-        const bool absolute =
-            memory->mem.base == ZYDIS_REGISTER_NONE && memory->mem.index == ZYDIS_REGISTER_NONE;
+        const bool absolute = memory->mem.base == ZYDIS_REGISTER_NONE && memory->mem.index == ZYDIS_REGISTER_NONE;
         if (absolute)
-            return mnemonic == ZYDIS_MNEMONIC_MOV && encoding.decoded.opcode >= 0xa0 &&
-                   encoding.decoded.opcode <= 0xa3;
+            return mnemonic == ZYDIS_MNEMONIC_MOV && encoding.decoded.opcode >= 0xa0 && encoding.decoded.opcode <= 0xa3;
         if (memory->mem.base == ZYDIS_REGISTER_NONE || memory->mem.base == memory->mem.index) return false;
         // A bit string's offset register must not also be its address.
-        if (encoding.decoded.operand_count_visible > 1 &&
-            encoding.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            (mnemonic == ZYDIS_MNEMONIC_BT || mnemonic == ZYDIS_MNEMONIC_BTS ||
-             mnemonic == ZYDIS_MNEMONIC_BTR || mnemonic == ZYDIS_MNEMONIC_BTC)) {
+        if (encoding.decoded.operand_count_visible > 1 && encoding.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            (mnemonic == ZYDIS_MNEMONIC_BT || mnemonic == ZYDIS_MNEMONIC_BTS || mnemonic == ZYDIS_MNEMONIC_BTR ||
+             mnemonic == ZYDIS_MNEMONIC_BTC)) {
             const auto id = ZydisRegisterGetId(encoding.operands[1].reg.value);
             return id != ZydisRegisterGetId(memory->mem.base) && id != ZydisRegisterGetId(memory->mem.index);
         }
@@ -179,8 +161,7 @@ bool can_be_compared(const Encoding& encoding) {
 
 class Encodings {
   public:
-    Encodings(NativeMode mode, std::span<const Row> family, const Decoder& decoder,
-              std::uint64_t memory_address)
+    Encodings(NativeMode mode, std::span<const Row> family, const Decoder& decoder, std::uint64_t memory_address)
         : mode_(mode), decoder_(decoder), memory_address_(memory_address) {
         for (const Row& row : family) mnemonics_.insert(row.mnemonic);
         if (mode == NativeMode::bits64) {
@@ -215,8 +196,7 @@ class Encodings {
                 for (unsigned opcode = 0; opcode < 0x100; ++opcode) {
                     try_with_operands(head, {static_cast<std::uint8_t>(opcode)});
                     try_with_operands(head, {0x0f, static_cast<std::uint8_t>(opcode)});
-                    if (opcode >= 0xf0)
-                        try_with_operands(head, {0x0f, 0x38, static_cast<std::uint8_t>(opcode)});
+                    if (opcode >= 0xf0) try_with_operands(head, {0x0f, 0x38, static_cast<std::uint8_t>(opcode)});
                 }
             }
         }
@@ -224,15 +204,13 @@ class Encodings {
     void enumerate_vex() {
         const std::uint8_t extended = mode_ == NativeMode::bits64 ? 0x40 : 0xe0;
         for (unsigned map : {2u, 3u}) {
-            for (const std::uint8_t opcode :
-                 std::initializer_list<std::uint8_t>{0xf0, 0xf2, 0xf3, 0xf5, 0xf6, 0xf7}) {
+            for (const std::uint8_t opcode : std::initializer_list<std::uint8_t>{0xf0, 0xf2, 0xf3, 0xf5, 0xf6, 0xf7}) {
                 for (unsigned rest = 0; rest < 0x100; ++rest) {
-                    if ((rest & 4) != 0 || (rest >> 3 & 1) == 0)
-                        continue;  // vector length 0; half of the registers
+                    if ((rest & 4) != 0 || (rest >> 3 & 1) == 0) continue;  // vector length 0; half of the registers
                     for (const std::uint8_t inverted : {std::uint8_t{0xe0}, extended}) {
-                        try_with_operands({0xc4, static_cast<std::uint8_t>(inverted | map),
-                                           static_cast<std::uint8_t>(rest)},
-                                          {opcode});
+                        try_with_operands(
+                            {0xc4, static_cast<std::uint8_t>(inverted | map), static_cast<std::uint8_t>(rest)},
+                            {opcode});
                     }
                 }
             }
@@ -276,8 +254,8 @@ class Encodings {
         std::ranges::copy(start, bytes.begin());
         Encoding encoding;
         ZydisDecoderContext context;
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&zydis_, &context, bytes.data(), bytes.size(),
-                                                        &encoding.decoded)))
+        if (!ZYAN_SUCCESS(
+                ZydisDecoderDecodeInstruction(&zydis_, &context, bytes.data(), bytes.size(), &encoding.decoded)))
             return true;
         const ZydisDecodedInstruction& decoded = encoding.decoded;
         if (!mnemonics_.contains(decoded.mnemonic)) return (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
@@ -289,8 +267,7 @@ class Encodings {
             std::memcpy(bytes.data() + immediate.offset, &value, immediate.size / 8);
             if (immediate.size == 0) break;
         }
-        const bool absolute =
-            (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0 && decoded.raw.disp.size != 0;
+        const bool absolute = (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0 && decoded.raw.disp.size != 0;
         if (absolute) {
             const std::uint64_t address = memory_address_ + 0x1000 + pick(random_, 0x1000);
             std::memcpy(bytes.data() + decoded.raw.disp.offset, &address, decoded.raw.disp.size / 8);
@@ -300,8 +277,7 @@ class Encodings {
             return true;
         const auto as_bytes = std::as_bytes(std::span(bytes)).first(decoded.length);
         encoding.bytes.assign(as_bytes.begin(), as_bytes.end());
-        const DecodeMode mode =
-            mode_ == NativeMode::bits64 ? DecodeMode::long64 : DecodeMode::compatibility32;
+        const DecodeMode mode = mode_ == NativeMode::bits64 ? DecodeMode::long64 : DecodeMode::compatibility32;
         if (decoder_.decode(encoding.bytes, mode, encoding.instruction) == Decoder::Result::ok &&
             can_be_compared(encoding))
             keep(encoding);
@@ -342,14 +318,12 @@ unsigned slot(ZydisRegister name) { return static_cast<unsigned>(ZydisRegisterGe
 
 class StartMaker {
   public:
-    StartMaker(NativeMode mode, std::uint64_t memory_address)
-        : mode_(mode), memory_address_(memory_address) {}
+    StartMaker(NativeMode mode, std::uint64_t memory_address) : mode_(mode), memory_address_(memory_address) {}
 
     Start make(const Encoding& encoding) {
         Start start;
         for (std::uint64_t& value : start.registers.general) value = edge_value(random_);
-        start.registers.rflags =
-            0x202 | (random_() & rflags::arithmetic) | (chance(random_, 4) ? rflags::df : 0);
+        start.registers.rflags = 0x202 | (random_() & rflags::arithmetic) | (chance(random_, 4) ? rflags::df : 0);
         start_ = &start;
         general_ = &start.registers.general;
         bias_operands(encoding);
@@ -367,8 +341,7 @@ class StartMaker {
 
     static bool pops_flags(const Encoding& encoding) {
         const ZydisMnemonic mnemonic = encoding.decoded.mnemonic;
-        return mnemonic == ZYDIS_MNEMONIC_POPF || mnemonic == ZYDIS_MNEMONIC_POPFD ||
-               mnemonic == ZYDIS_MNEMONIC_POPFQ;
+        return mnemonic == ZYDIS_MNEMONIC_POPF || mnemonic == ZYDIS_MNEMONIC_POPFD || mnemonic == ZYDIS_MNEMONIC_POPFQ;
     }
     // Small counts, quotients that fit, comparisons that succeed: random values would hardly ever give them.
     void bias_operands(const Encoding& encoding) {
@@ -379,8 +352,7 @@ class StartMaker {
                 const bool negative = (general(rax) >> (encoding.decoded.operand_width - 1) & 1) != 0;
                 if (!chance(random_, 4))
                     general(rdx) = chance(random_, 2) && negative ? ~std::uint64_t{0} : pick(random_, 2);
-                if (encoding.decoded.operand_width == 8 && !chance(random_, 4))
-                    general(rax) &= ~std::uint64_t{0xf000};
+                if (encoding.decoded.operand_width == 8 && !chance(random_, 4)) general(rax) &= ~std::uint64_t{0xf000};
                 break;
             }
             case ZYDIS_MNEMONIC_CMPXCHG:
@@ -393,8 +365,7 @@ class StartMaker {
                     general(encoding.instruction.registers[2] / 8u) = control;
                 }
                 break;
-            default:
-                break;
+            default: break;
         }
     }
     // An offset in the memory for an operand of up to `size` bytes; rarely one that reaches out of it.
@@ -409,8 +380,7 @@ class StartMaker {
     }
     void put_value(std::int64_t offset) {
         if (offset < 0 || offset + 16 > static_cast<std::int64_t>(NativeOracle::memory_size)) return;
-        start_->memory.push_back(
-            {static_cast<std::size_t>(offset), {edge_value(random_), edge_value(random_)}});
+        start_->memory.push_back({static_cast<std::size_t>(offset), {edge_value(random_), edge_value(random_)}});
     }
     // Points a register into the memory. With shorter addresses what is above them must not count.
     void point(unsigned number, std::int64_t offset, unsigned address_width) {
@@ -439,8 +409,7 @@ class StartMaker {
         std::uint64_t count = pick(random_, 24);
         if (chance(random_, 8)) count = pick(random_, 3000);
         general(rcx) = count;
-        if (decoded.address_width == 32 && mode_ == NativeMode::bits64 && count != 0)
-            general(rcx) |= random_() << 32;
+        if (decoded.address_width == 32 && mode_ == NativeMode::bits64 && count != 0) general(rcx) |= random_() << 32;
         // Strings that overlap, and strings that are equal for a while.
         const bool has_two = encoding.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
                              encoding.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
@@ -461,13 +430,11 @@ class StartMaker {
         }
         if (decoded.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B && !chance(random_, 8)) offset &= ~std::int64_t{15};
         // POP adds its operand's size to RSP before it is a base.
-        if (decoded.mnemonic == ZYDIS_MNEMONIC_POP && slot(memory->mem.base) == rsp)
-            added += memory->size / 8;
+        if (decoded.mnemonic == ZYDIS_MNEMONIC_POP && slot(memory->mem.base) == rsp) added += memory->size / 8;
         point(slot(memory->mem.base), offset - static_cast<std::int64_t>(added), decoded.address_width);
         put_value(offset);
-        const bool is_bit_string =
-            decoded.mnemonic == ZYDIS_MNEMONIC_BT || decoded.mnemonic == ZYDIS_MNEMONIC_BTS ||
-            decoded.mnemonic == ZYDIS_MNEMONIC_BTR || decoded.mnemonic == ZYDIS_MNEMONIC_BTC;
+        const bool is_bit_string = decoded.mnemonic == ZYDIS_MNEMONIC_BT || decoded.mnemonic == ZYDIS_MNEMONIC_BTS ||
+                                   decoded.mnemonic == ZYDIS_MNEMONIC_BTR || decoded.mnemonic == ZYDIS_MNEMONIC_BTC;
         if (is_bit_string && encoding.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
             const std::uint64_t bit = pick(random_, 0x8000) - 0x4000;
             general(encoding.instruction.registers[1] / 8u) =
@@ -517,15 +484,12 @@ std::uint64_t undefined_flags(const Encoding& encoding, const NativeRegisters& s
         case ZYDIS_MNEMONIC_SHLD:
         case ZYDIS_MNEMONIC_SHRD: {
             const ZydisDecodedOperand& last = encoding.operands[decoded.operand_count_visible - 1];
-            const std::uint64_t raw =
-                last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? last.imm.value.u : start.general[rcx];
+            const std::uint64_t raw = last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? last.imm.value.u : start.general[rcx];
             const std::uint64_t count = raw & (width == 64 ? 63 : 31);
             if (count == 0) return 0;
-            const bool shifts = decoded.mnemonic == ZYDIS_MNEMONIC_SHL ||
-                                decoded.mnemonic == ZYDIS_MNEMONIC_SHR ||
+            const bool shifts = decoded.mnemonic == ZYDIS_MNEMONIC_SHL || decoded.mnemonic == ZYDIS_MNEMONIC_SHR ||
                                 decoded.mnemonic == ZYDIS_MNEMONIC_SAR;
-            const bool is_double =
-                decoded.mnemonic == ZYDIS_MNEMONIC_SHLD || decoded.mnemonic == ZYDIS_MNEMONIC_SHRD;
+            const bool is_double = decoded.mnemonic == ZYDIS_MNEMONIC_SHLD || decoded.mnemonic == ZYDIS_MNEMONIC_SHRD;
             undefined = 0;
             if (count != 1) undefined |= rflags::of;
             if (shifts || is_double) undefined |= rflags::af;
@@ -533,15 +497,13 @@ std::uint64_t undefined_flags(const Encoding& encoding, const NativeRegisters& s
             if (is_double && count > width) undefined |= rflags::arithmetic;
             return undefined;
         }
-        default:
-            return undefined;
+        default: return undefined;
     }
 }
 
 // The result of a 16-bit SHLD or SHRD by more than 16 is undefined too.
 bool is_undefined(const Encoding& encoding, const NativeRegisters& start) {
-    return (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHLD ||
-            encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHRD) &&
+    return (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHLD || encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHRD) &&
            undefined_flags(encoding, start) == rflags::arithmetic;
 }
 
@@ -556,8 +518,7 @@ std::string register_name(unsigned number) {
 
 class Comparison {
   public:
-    Comparison(NativeMode mode, NativeOracle& oracle, RowBench& bench)
-        : mode_(mode), oracle_(oracle), bench_(bench) {}
+    Comparison(NativeMode mode, NativeOracle& oracle, RowBench& bench) : mode_(mode), oracle_(oracle), bench_(bench) {}
 
     // Empty if both did the same, else what differs.
     std::string run(const Encoding& encoding, const Start& start) {
@@ -574,35 +535,31 @@ class Comparison {
         const std::uint64_t mask = mode_ == NativeMode::bits64 ? ~std::uint64_t{0} : 0xffffffff;
         // A POPA that faults may have popped some registers; the stack pointer shows that it has not
         // happened.
-        const bool pops_all = encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPA ||
-                              encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPAD;
+        const bool pops_all =
+            encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPA || encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPAD;
         for (unsigned n = 0; n < count; ++n) {
             if (native.fault && pops_all && n != rsp) continue;
-            const std::uint64_t here = ours.registers.general[n] & mask,
-                                there = native.registers.general[n] & mask;
+            const std::uint64_t here = ours.registers.general[n] & mask, there = native.registers.general[n] & mask;
             if (here != there)
-                out << "  " << register_name(n) << ": " << here << ", the host has " << there
-                    << ", at the start " << start.registers.general[n] << '\n';
+                out << "  " << register_name(n) << ": " << here << ", the host has " << there << ", at the start "
+                    << start.registers.general[n] << '\n';
         }
-        const std::uint64_t defined =
-            native.fault ? ~std::uint64_t{0} : ~undefined_flags(encoding, start.registers);
+        const std::uint64_t defined = native.fault ? ~std::uint64_t{0} : ~undefined_flags(encoding, start.registers);
         const std::uint64_t changed = (native.registers.rflags ^ ours.registers.rflags) & defined;
         if (changed != 0)
             out << "  flags: " << ours.registers.rflags << ", the host has " << native.registers.rflags
                 << ", at the start " << start.registers.rflags << '\n';
         if (std::memcmp(oracle_.memory().data(), bench_.memory().data(), NativeOracle::memory_size) != 0) {
             const auto [there, here] = std::ranges::mismatch(oracle_.memory(), bench_.memory());
-            out << "  memory at +" << there - oracle_.memory().begin() << ": "
-                << std::to_integer<unsigned>(*here) << ", the host has " << std::to_integer<unsigned>(*there)
-                << '\n';
+            out << "  memory at +" << there - oracle_.memory().begin() << ": " << std::to_integer<unsigned>(*here)
+                << ", the host has " << std::to_integer<unsigned>(*there) << '\n';
             std::ranges::copy(oracle_.memory(), bench_.memory().begin());
         }
         return out.str();
     }
 
   private:
-    static void compare_faults(const NativeOutcome& native, const NativeOutcome& ours,
-                               std::ostringstream& out) {
+    static void compare_faults(const NativeOutcome& native, const NativeOutcome& ours, std::ostringstream& out) {
         if (native.fault.has_value() != ours.fault.has_value() ||
             (native.fault && native.fault->vector != ours.fault->vector)) {
             const auto name = [](const NativeOutcome& o) {
@@ -613,10 +570,9 @@ class Comparison {
         }
         constexpr unsigned page_fault = 14;
         if (!native.fault || native.fault->vector != page_fault) return;
-        if (native.fault->error_code != ours.fault->error_code ||
-            native.fault->address != ours.fault->address)
-            out << "  page fault at " << ours.fault->address << " code " << ours.fault->error_code
-                << ", the host has " << native.fault->address << " code " << native.fault->error_code << '\n';
+        if (native.fault->error_code != ours.fault->error_code || native.fault->address != ours.fault->address)
+            out << "  page fault at " << ours.fault->address << " code " << ours.fault->error_code << ", the host has "
+                << native.fault->address << " code " << native.fault->error_code << '\n';
     }
 
     NativeMode mode_;
@@ -676,36 +632,36 @@ constexpr NativeMode in_64 = NativeMode::bits64, in_32 = NativeMode::bits32;
 
 INSTANTIATE_TEST_SUITE_P(
     , IntegerRows,
-    testing::Values(
-        Family{"Data64", data_rows, in_64, {ZYDIS_MNEMONIC_SALC}},
-        Family{"Data32", data_rows, in_32, {ZYDIS_MNEMONIC_CDQE, ZYDIS_MNEMONIC_CQO, ZYDIS_MNEMONIC_MOVSXD}},
-        Family{"Arithmetic64", arithmetic_rows, in_64, {}},
-        Family{"Arithmetic32", arithmetic_rows, in_32, {ZYDIS_MNEMONIC_CMPXCHG16B}},
-        Family{"Multiply64",
-               multiply_rows,
-               in_64,
-               {ZYDIS_MNEMONIC_AAA, ZYDIS_MNEMONIC_AAD, ZYDIS_MNEMONIC_AAM, ZYDIS_MNEMONIC_AAS,
-                ZYDIS_MNEMONIC_DAA, ZYDIS_MNEMONIC_DAS}},
-        Family{"Multiply32", multiply_rows, in_32, {}}, Family{"Shift64", shift_rows, in_64, {}},
-        Family{"Shift32", shift_rows, in_32, {}}, Family{"Bit64", bit_rows, in_64, {}},
-        Family{"Bit32", bit_rows, in_32, {}},
-        Family{"String64",
-               string_rows,
-               in_64,
-               {ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
-                ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD}},
-        Family{"String32",
-               string_rows,
-               in_32,
-               {ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
-                ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD, ZYDIS_MNEMONIC_MOVSQ, ZYDIS_MNEMONIC_STOSQ,
-                ZYDIS_MNEMONIC_LODSQ, ZYDIS_MNEMONIC_CMPSQ, ZYDIS_MNEMONIC_SCASQ}},
-        Family{"Stack64",
-               stack_rows,
-               in_64,
-               {ZYDIS_MNEMONIC_PUSHA, ZYDIS_MNEMONIC_PUSHAD, ZYDIS_MNEMONIC_POPA, ZYDIS_MNEMONIC_POPAD,
-                ZYDIS_MNEMONIC_PUSHFD, ZYDIS_MNEMONIC_POPFD}},
-        Family{"Stack32", stack_rows, in_32, {ZYDIS_MNEMONIC_PUSHFQ, ZYDIS_MNEMONIC_POPFQ}}),
+    testing::Values(Family{"Data64", data_rows, in_64, {ZYDIS_MNEMONIC_SALC}},
+                    Family{
+                        "Data32", data_rows, in_32, {ZYDIS_MNEMONIC_CDQE, ZYDIS_MNEMONIC_CQO, ZYDIS_MNEMONIC_MOVSXD}},
+                    Family{"Arithmetic64", arithmetic_rows, in_64, {}},
+                    Family{"Arithmetic32", arithmetic_rows, in_32, {ZYDIS_MNEMONIC_CMPXCHG16B}},
+                    Family{"Multiply64",
+                           multiply_rows,
+                           in_64,
+                           {ZYDIS_MNEMONIC_AAA, ZYDIS_MNEMONIC_AAD, ZYDIS_MNEMONIC_AAM, ZYDIS_MNEMONIC_AAS,
+                            ZYDIS_MNEMONIC_DAA, ZYDIS_MNEMONIC_DAS}},
+                    Family{"Multiply32", multiply_rows, in_32, {}}, Family{"Shift64", shift_rows, in_64, {}},
+                    Family{"Shift32", shift_rows, in_32, {}}, Family{"Bit64", bit_rows, in_64, {}},
+                    Family{"Bit32", bit_rows, in_32, {}},
+                    Family{"String64",
+                           string_rows,
+                           in_64,
+                           {ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
+                            ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD}},
+                    Family{"String32",
+                           string_rows,
+                           in_32,
+                           {ZYDIS_MNEMONIC_INSB, ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
+                            ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD, ZYDIS_MNEMONIC_MOVSQ, ZYDIS_MNEMONIC_STOSQ,
+                            ZYDIS_MNEMONIC_LODSQ, ZYDIS_MNEMONIC_CMPSQ, ZYDIS_MNEMONIC_SCASQ}},
+                    Family{"Stack64",
+                           stack_rows,
+                           in_64,
+                           {ZYDIS_MNEMONIC_PUSHA, ZYDIS_MNEMONIC_PUSHAD, ZYDIS_MNEMONIC_POPA, ZYDIS_MNEMONIC_POPAD,
+                            ZYDIS_MNEMONIC_PUSHFD, ZYDIS_MNEMONIC_POPFD}},
+                    Family{"Stack32", stack_rows, in_32, {ZYDIS_MNEMONIC_PUSHFQ, ZYDIS_MNEMONIC_POPFQ}}),
     [](const auto& information) { return information.param.name; });
 
 }  // namespace

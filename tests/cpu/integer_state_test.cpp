@@ -53,8 +53,7 @@ class Guest {
         std::vector<std::byte> instruction_bytes;
         for (const unsigned byte : encoding) instruction_bytes.push_back(static_cast<std::byte>(byte));
         instruction = {};
-        EXPECT_EQ(decoder_.decode(instruction_bytes, decode_mode(processor.state), instruction),
-                  Decoder::Result::ok);
+        EXPECT_EQ(decoder_.decode(instruction_bytes, decode_mode(processor.state), instruction), Decoder::Result::ok);
         processor.current_ = &instruction;
         processor.state.registers[CpuState::rip_slot] = code;
         processor.state.rip = code + instruction.length;
@@ -147,19 +146,18 @@ TEST_P(PopFlagsByPrivilege, ChangesWhatMayChange) {
 constexpr std::uint64_t all_flags = rflags::implemented | rflags::fixed_one;
 constexpr std::uint64_t never_popped = rflags::vm | rflags::vif | rflags::vip | rflags::rf;
 
-INSTANTIATE_TEST_SUITE_P(, PopFlagsByPrivilege,
-                         testing::Values(PopFlags{"SupervisorSetsAllButTheVirtualOnes", 0, 2, 0xffffffff,
-                                                  all_flags & ~never_popped},
-                                         PopFlags{"SupervisorClearsAll", 0, all_flags & ~never_popped, 0, 2},
-                                         PopFlags{"UserKeepsInterruptFlagAndIopl", 3, 2, 0xffffffff,
-                                                  all_flags & ~(never_popped | rflags::iopl | rflags::if_)},
-                                         PopFlags{"UserCannotClearThemEither", 3,
-                                                  2 | rflags::if_ | 1u << rflags::iopl_shift, 0,
-                                                  2 | rflags::if_ | 1u << rflags::iopl_shift},
-                                         PopFlags{"UserAtIopl3ChangesTheInterruptFlag", 3, 2 | rflags::iopl,
-                                                  rflags::if_, 2 | rflags::iopl | rflags::if_},
-                                         PopFlags{"ResumeFlagBecomesZero", 0, 2 | rflags::rf, rflags::rf, 2}),
-                         [](const auto& information) { return information.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    , PopFlagsByPrivilege,
+    testing::Values(PopFlags{"SupervisorSetsAllButTheVirtualOnes", 0, 2, 0xffffffff, all_flags & ~never_popped},
+                    PopFlags{"SupervisorClearsAll", 0, all_flags & ~never_popped, 0, 2},
+                    PopFlags{"UserKeepsInterruptFlagAndIopl", 3, 2, 0xffffffff,
+                             all_flags & ~(never_popped | rflags::iopl | rflags::if_)},
+                    PopFlags{"UserCannotClearThemEither", 3, 2 | rflags::if_ | 1u << rflags::iopl_shift, 0,
+                             2 | rflags::if_ | 1u << rflags::iopl_shift},
+                    PopFlags{"UserAtIopl3ChangesTheInterruptFlag", 3, 2 | rflags::iopl, rflags::if_,
+                             2 | rflags::iopl | rflags::if_},
+                    PopFlags{"ResumeFlagBecomesZero", 0, 2 | rflags::rf, rflags::rf, 2}),
+    [](const auto& information) { return information.param.name; });
 
 TEST(FlagsInVirtual8086Mode, FaultBelowIopl3) {
     for (const unsigned opcode : {0x9cu, 0x9du}) {
@@ -402,8 +400,8 @@ TEST(PortString, OutputsEachElement) {
     guest.reg(rsi) = 0x10000;
     guest.poke<std::uint32_t>(0x10000, 0x00636261);
     EXPECT_EQ(guest.execute({0xf3, 0x6e}), std::nullopt);
-    EXPECT_THAT(guest.ports.writes, ElementsAre(PortAccess{0x3f8, 1, 0x61}, PortAccess{0x3f8, 1, 0x62},
-                                                PortAccess{0x3f8, 1, 0x63}));
+    EXPECT_THAT(guest.ports.writes,
+                ElementsAre(PortAccess{0x3f8, 1, 0x61}, PortAccess{0x3f8, 1, 0x62}, PortAccess{0x3f8, 1, 0x63}));
     EXPECT_EQ(guest.reg(rsi), 0x10003u);
 }
 

@@ -106,7 +106,7 @@ TEST_F(KvmEvent, AnNmiComesWhateverTheFlags) {
     EXPECT_EQ(world.acknowledged, 0u);
 }
 
-// --- Steps ---------------------------------------------------------------------------------------------------------
+// --- Steps ------------------------------------------------------------------------------------------------
 
 class KvmStep : public KvmTest {
   protected:
@@ -129,14 +129,14 @@ class KvmStep : public KvmTest {
 };
 
 TEST_F(KvmStep, OneInstructionAtATime) {
-    put(place::code, {0xb8, 1, 0, 0, 0,  // mov eax, 1
-                      0x01, 0xc0,        // add eax, eax
-                      0xe6, 0x80,        // out 0x80, al
-                      0xe4, 0x81,        // in al, 0x81
-                      0x8a, 0x07,        // mov al, [rdi] (a device)
-                      0x88, 0x07,        // mov [rdi], al
-                      0x0f, 0xa2,        // cpuid
-                      0xeb, 0x00,        // jmp +0
+    put(place::code, {0xb8, 1,    0, 0, 0,  // mov eax, 1
+                      0x01, 0xc0,           // add eax, eax
+                      0xe6, 0x80,           // out 0x80, al
+                      0xe4, 0x81,           // in al, 0x81
+                      0x8a, 0x07,           // mov al, [rdi] (a device)
+                      0x88, 0x07,           // mov [rdi], al
+                      0x0f, 0xa2,           // cpuid
+                      0xeb, 0x00,           // jmp +0
                       0xf4});
     CpuState start = long_state();
     start.registers[rdi] = place::device.value;

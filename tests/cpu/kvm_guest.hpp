@@ -1,4 +1,5 @@
-// A guest for tests of the KVM engine: a little memory, a world that writes down what it is asked, and entry states.
+// A guest for tests of the KVM engine: a little memory, a world that writes down what it is asked, and entry
+// states.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -39,8 +40,8 @@ class RecordingWorld final : public Environment {
     std::function<MsrOutcome(std::uint32_t)> on_msr = [](std::uint32_t) { return MsrOutcome{}; };
     std::function<HypercallOutcome()> on_hypercall = [] { return HypercallOutcome{}; };
     std::function<void()> on_acknowledge = [] {};
-    std::function<CpuidLeaf(std::uint32_t, std::uint32_t, CpuidLeaf)> on_cpuid =
-        [](std::uint32_t, std::uint32_t, CpuidLeaf model) { return model; };
+    std::function<CpuidLeaf(std::uint32_t, std::uint32_t, CpuidLeaf)> on_cpuid = [](std::uint32_t, std::uint32_t,
+                                                                                    CpuidLeaf model) { return model; };
 
     std::uint32_t port_read(const Moment& moment, std::uint16_t port, unsigned width) override {
         port_reads.push_back({port, width, 0, moment});
@@ -146,7 +147,8 @@ class KvmTest : public testing::Test {
         state.cr4 = cr4::pae | cr4::osfxsr;
         state.msr.efer = efer::lme | efer::lma | efer::sce | efer::nxe;
         state.segment(SegmentName::cs) = flat_code_segment(0x08, 64);
-        for (const SegmentName name : {SegmentName::ds, SegmentName::es, SegmentName::ss, SegmentName::fs, SegmentName::gs})
+        for (const SegmentName name :
+             {SegmentName::ds, SegmentName::es, SegmentName::ss, SegmentName::fs, SegmentName::gs})
             state.segment(name) = flat_data_segment(0x10);
         state.gdtr = {place::descriptors.value, 0x37};
         state.idtr = {place::gates.value, 0xfff};

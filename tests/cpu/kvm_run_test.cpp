@@ -123,13 +123,25 @@ TEST_F(KvmRun, APortWriteMayChangeTheState) {
     const auto exit = run_from(start);
     SKIP_WHAT_KVM_CANNOT(exit);
     ASSERT_EQ(exit->reason, ExitReason::halted);
+    EXPECT_THAT(world.port_writes, SizeIs(1)) << "it is not executed again";
     const CpuState state = engine().state();
     EXPECT_EQ(state.registers[rbx], 0xfffffffffffffff0u);
     EXPECT_EQ(state.floating_point.vector[3][0], 77u);
     EXPECT_EQ(value_at<std::uint8_t>(place::data + 1), 0x43);
 }
 
-// Two OUTs of the same form in a row: whether RIP is before or behind the one that exits must not be mistaken.
+TEST_F(KvmRun, APortWriteMayMoveTheGuest) {
+    put(place::code, {0xe6, 0x80, 0xf4, 0x90, 0x90, 0xb3, 0x07, 0xf4});  // out; hlt; nop; nop; mov bl, 7; hlt
+    world.on_port_write = [](CpuState& state, LinearMemory&) { state.rip += 5; };
+    const auto exit = run_from(long_state());
+    SKIP_WHAT_KVM_CANNOT(exit);
+    EXPECT_EQ(exit->reason, ExitReason::halted);
+    EXPECT_EQ(engine().state().registers[rbx], 7u);
+    EXPECT_EQ(engine().state().rip, place::code.value + 8);
+}
+
+// Two OUTs of the same form in a row: whether RIP is before or behind the one that exits must not be
+// mistaken.
 TEST_F(KvmRun, EqualPortWritesInARowAreToldApart) {
     put(place::code, {0xe6, 0x80, 0xe6, 0x80, 0xe6, 0x80, 0xf4});
     std::vector<std::uint64_t> seen;
@@ -239,9 +251,10 @@ TEST_F(KvmRun, AnotherThreadStopsTheRun) {
         std::atomic<bool> done = false;
         std::thread stopper([&] {
             // As soon as the guest is seen to run; and at any moment at all in the odd rounds.
-            const auto* const counter = reinterpret_cast<volatile std::uint32_t*>(memory.find(place::data)->host +
-                                                                                  place::data.value);
-            while (round % 2 == 0 && *counter == before && !done) {}
+            const auto* const counter =
+                reinterpret_cast<volatile std::uint32_t*>(memory.find(place::data)->host + place::data.value);
+            while (round % 2 == 0 && *counter == before && !done) {
+            }
             engine().request_stop();
         });
         const Exit exit = engine().run({});
@@ -356,7 +369,8 @@ TEST_F(KvmRun, CpuidComesFromTheModelAndTheWorld) {
     for (const std::string& text : engine().hidden_features()) std::printf("host: %s\n", text.c_str());
 }
 
-// Whatever it is that this KVM cannot execute is named, with its bytes; a KVM that can do all of these passes too.
+// Whatever it is that this KVM cannot execute is named, with its bytes; a KVM that can do all of these passes
+// too.
 TEST_F(KvmRun, WhatKvmCannotExecuteIsNamed) {
     struct Case {
         std::initializer_list<unsigned> code;

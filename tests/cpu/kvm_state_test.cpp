@@ -46,10 +46,11 @@ CpuState full_state(CpuState state) {
     unit.data_pointer = 0x654321;
     unit.mxcsr = 0x1fa0;
     unit.tag = 0;
-    for (unsigned n = 0; n < 8; ++n) unit.registers[n] = {0x8000000000000000 | n, static_cast<std::uint16_t>(0x3fff + n)};
-    unit.registers[1] = {0, 0};                      // zero
+    for (unsigned n = 0; n < 8; ++n)
+        unit.registers[n] = {0x8000000000000000 | n, static_cast<std::uint16_t>(0x3fff + n)};
+    unit.registers[1] = {0, 0};                        // zero
     unit.registers[2] = {0x8000000000000000, 0x7fff};  // infinity
-    unit.registers[3] = {1, 0};                      // denormal
+    unit.registers[3] = {1, 0};                        // denormal
     unit.tag = 1u << 2 | 2u << 4 | 2u << 6 | 3u << 12;
     for (unsigned n = 0; n < 16; ++n) unit.vector[n] = {n + 1, 0x100u + n, 0x200u + n, 0x300u + n};
     return state;
@@ -142,12 +143,12 @@ TEST_F(KvmState, ProtectedModeComesBackAsItWasGiven) {
     expect_same(engine().state(), wanted);
 }
 
-// Some KVMs take paging outside long mode and then cannot run the guest. The engine knows beforehand, and says so.
+// Some KVMs take paging outside long mode and then cannot run the guest. The engine knows beforehand, and
+// says so.
 TEST_F(KvmState, PagingOutsideLongModeIsEitherRunOrRefused) {
     constexpr std::uint32_t present_writable = 3, table = 0x20000;
     put_value<std::uint32_t>({place::data.value + 0x1000}, table + present_writable);  // the directory
-    for (std::uint32_t n = 0; n < 128; ++n)
-        put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
+    for (std::uint32_t n = 0; n < 128; ++n) put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
     put(place::code, {0x8b, 0x07, 0xf4});  // mov eax, [edi]; hlt
     put_value<std::uint32_t>(place::data, 0x1234);
     CpuState start = long_state();
@@ -172,8 +173,7 @@ TEST_F(KvmState, PagingThatTheGuestTurnsOnIsEitherRunOrRefused) {
     put(place::code, {0x0f, 0x22, 0xc0, 0xf4});  // mov cr0, eax; hlt
     constexpr std::uint32_t present_writable = 3, table = 0x20000;
     put_value<std::uint32_t>({place::data.value + 0x1000}, table + present_writable);
-    for (std::uint32_t n = 0; n < 128; ++n)
-        put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
+    for (std::uint32_t n = 0; n < 128; ++n) put_value<std::uint32_t>({table + n * 4}, n * 4096 + present_writable);
     CpuState start = long_state();
     start.cr0 = cr0::pe | cr0::et | cr0::ne;
     start.cr3 = place::data.value + 0x1000;
@@ -224,6 +224,30 @@ TEST_F(KvmState, AStateThatNoCpuHasIsRefusedInOneLine) {
     }
     engine().set_state(long_state());
     expect_same(engine().state(), long_state());
+}
+
+// ST(0) is the register that the top of the stack names. The guest's own image is the judge: reading back
+// would hide a mistake that is made both ways.
+TEST_F(KvmState, TheGuestSeesTheStackWhereItsTopIs) {
+    put(place::code, {0x48, 0x0f, 0xae, 0x07, 0xf4});  // fxsave64 [rdi]; hlt
+    CpuState start = full_state(long_state());
+    start.rip = place::code.value;
+    start.rflags = rflags::fixed_one;
+    start.segment(SegmentName::ss) = start.segment(SegmentName::ds) = flat_data_segment(0x10);
+    start.gdtr = {place::descriptors.value, 0x37};
+    start.idtr = {place::gates.value, 0xfff};
+    start.dr7 = dr7::fixed_one;
+    start.registers[rdi] = place::data.value;
+    const auto exit = run_from(start);
+    SKIP_WHAT_KVM_CANNOT(exit);
+    ASSERT_EQ(exit->reason, ExitReason::halted);
+    constexpr std::uint64_t first_register = 32, register_size = 16;
+    for (unsigned n = 0; n < 8; ++n) {
+        const mmu::GuestPhysical at = place::data + first_register + n * register_size;
+        EXPECT_EQ(value_at<std::uint64_t>(at), start.floating_point.registers[(5 + n) & 7].significand) << n;
+    }
+    constexpr std::uint64_t abridged_tag = 4;
+    EXPECT_EQ(value_at<std::uint8_t>(place::data + abridged_tag), 0xbf) << "register 6 is empty";
 }
 
 TEST_F(KvmState, TheGuestSeesWhatItWasGiven) {

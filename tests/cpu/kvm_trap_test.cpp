@@ -111,7 +111,8 @@ TEST_F(KvmTrap, AReadOfTheIndexFaultsUnlessTheWorldAnswers) {
     EXPECT_EQ(state.registers[rdx], 0x11223344u);
 }
 
-// An index that the CPU implements itself: the world is asked first, and KVM writes it if the world does not want it.
+// An index that the CPU implements itself: the world is asked first, and KVM writes it if the world does not
+// want it.
 TEST_F(KvmTrap, ARealMsrCanBeTheTrap) {
     put(place::code, wrmsr_and_halt);
     trap.msr = msr::lstar;
@@ -128,8 +129,8 @@ TEST_F(KvmTrap, ARealMsrCanBeTheTrap) {
 }
 
 TEST_F(KvmTrap, TheTrapMayMoveDuringARun) {
-    put(place::code, {0xe6, 0x80,    // out 0x80, al
-                      0x0f, 0x30,    // wrmsr
+    put(place::code, {0xe6, 0x80,  // out 0x80, al
+                      0x0f, 0x30,  // wrmsr
                       0xf4});
     trap.msr = 0;
     world.on_port_write = [&](CpuState&, LinearMemory&) { trap.msr = msr::cstar; };
@@ -140,8 +141,8 @@ TEST_F(KvmTrap, TheTrapMayMoveDuringARun) {
     EXPECT_EQ(engine().state().msr.cstar, 0u);
 }
 
-// Without KVM's Xen part a VMCALL is KVM's own: it answers, and nobody else hears of it. (It may first write the other
-// vendor's instruction over it.)
+// Without KVM's Xen part a VMCALL is KVM's own: it answers, and nobody else hears of it. (It may first write
+// the other vendor's instruction over it.)
 TEST_F(KvmTrap, ADirectHypercallDoesNotReachTheWorld) {
     trap.intercept_hypercalls = true;
     for (const unsigned last_byte : {0xc1u, 0xd9u}) {  // vmcall, vmmcall
@@ -163,7 +164,7 @@ TEST_F(KvmTrap, ADirectHypercallDoesNotReachTheWorld) {
     }
 }
 
-// --- The ioctl route: only on a KVM with Xen support --------------------------------------------------------------
+// --- The ioctl route: only on a KVM with Xen support ------------------------------------------------------
 
 class KvmIoctlTrap : public KvmTest {
   protected:

@@ -22,8 +22,7 @@ bool is_about_mmx(const FloatingPointEncoding& encoding) {
     switch (encoding.decoded.mnemonic) {
         case ZYDIS_MNEMONIC_EMMS:
         case ZYDIS_MNEMONIC_CVTPI2PS:
-        case ZYDIS_MNEMONIC_CVTPI2PD:
-            return true;
+        case ZYDIS_MNEMONIC_CVTPI2PD: return true;
         default:
             return std::any_of(encoding.operands.begin(),
                                encoding.operands.begin() + encoding.decoded.operand_count_visible, is_mmx);
@@ -36,8 +35,7 @@ class MmxRows : public testing::TestWithParam<NativeMode> {
     void try_opcode(const std::vector<std::uint8_t>& bytes) {
         constexpr std::uint8_t memory = 0x03, first_register = 0xc0;
         for (unsigned field = 0; field < 8; ++field) {
-            for (const unsigned operand :
-                 {unsigned{memory}, first_register + field * 3 % 8, first_register + field}) {
+            for (const unsigned operand : {unsigned{memory}, first_register + field * 3 % 8, first_register + field}) {
                 std::vector<std::uint8_t> encoding = bytes;
                 encoding.push_back(static_cast<std::uint8_t>(operand | field << 3));
                 encoding.push_back(static_cast<std::uint8_t>(pick(random_, chance(random_, 3) ? 256 : 20)));
@@ -56,8 +54,7 @@ class MmxRows : public testing::TestWithParam<NativeMode> {
         FloatingPointEncoding encoding;
         if (complaints_ > enough || !bench_->decode(bytes, encoding) || !is_about_mmx(encoding)) return;
         // 3DNow! is offered by no model, and no longer there on hosts.
-        if (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_FEMMS ||
-            encoding.decoded.opcode_map == ZYDIS_OPCODE_MAP_0F0F)
+        if (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_FEMMS || encoding.decoded.opcode_map == ZYDIS_OPCODE_MAP_0F0F)
             return;
         if (!tried_.insert(encoding.text()).second) return;
         seen_.insert(encoding.decoded.mnemonic);
@@ -91,8 +88,7 @@ TEST_P(MmxRows, AgreeWithTheHost) {
         for (unsigned opcode = 0; opcode < 0x100; ++opcode) {
             constexpr unsigned second_map = 0x38, third_map = 0x3a;
             if (opcode == second_map || opcode == third_map) continue;
-            for (const std::vector<std::uint8_t>& map :
-                 {std::vector<std::uint8_t>{0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}}) {
+            for (const std::vector<std::uint8_t>& map : {std::vector<std::uint8_t>{0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}}) {
                 std::vector<std::uint8_t> bytes = prefix;
                 bytes.insert(bytes.end(), map.begin(), map.end());
                 bytes.push_back(static_cast<std::uint8_t>(opcode));

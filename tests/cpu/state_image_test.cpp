@@ -63,8 +63,7 @@ void prepare(Guest& guest, const Image& image) {
 
 Image result(const Guest& guest) {
     Image image;
-    for (std::size_t n = 0; n < area; ++n)
-        image.bytes[n] = guest.read<std::uint8_t>(Guest::data + 0x1000 + n);
+    for (std::size_t n = 0; n < area; ++n) image.bytes[n] = guest.read<std::uint8_t>(Guest::data + 0x1000 + n);
     return image;
 }
 
@@ -107,8 +106,7 @@ TEST_P(StateImage, FxsaveMatchesTheHost) {
     const Image image = random_image(random);
     Guest guest(Start::kernel64);
     prepare(guest, image);
-    guest.run(
-        {0x48, 0x0f, 0xae, 0x0b, 0x48, 0x0f, 0xae, 0x06, 0xf4});  // fxrstor64 [rbx]; fxsave64 [rsi]; hlt
+    guest.run({0x48, 0x0f, 0xae, 0x0b, 0x48, 0x0f, 0xae, 0x06, 0xf4});  // fxrstor64 [rbx]; fxsave64 [rsi]; hlt
     Image host = filled();
     with_host_state(image, [&] { asm volatile("fxsave64 %0" : "+m"(host)); });
     EXPECT_EQ(comparable(result(guest)).bytes, comparable(host).bytes);
@@ -120,9 +118,7 @@ TEST_P(StateImage, FnsaveMatchesTheHost) {
     prepare(guest, image);
     guest.run({0x48, 0x0f, 0xae, 0x0b, 0xdd, 0x36, 0x0f, 0xae, 0x86, 0x00, 0x02, 0x00, 0x00, 0xf4});
     Image host = filled();
-    with_host_state(image, [&] {
-        asm volatile("fnsave (%0); fxsave 512(%0)" : : "r"(host.bytes.data()) : "memory");
-    });
+    with_host_state(image, [&] { asm volatile("fnsave (%0); fxsave 512(%0)" : : "r"(host.bytes.data()) : "memory"); });
     Image own = result(guest);
     // The selectors: processors that keep none store zero.
     own.set<std::uint16_t>(16, 0), host.set<std::uint16_t>(16, 0);
@@ -148,8 +144,7 @@ TEST_P(StateImage, FrstorMatchesTheHost) {
     Image own = comparable(result(guest));
     host = comparable(host);
     for (Image* each : {&own, &host}) each->set<std::uint16_t>(12, 0), each->set<std::uint16_t>(20, 0);
-    for (Image* each : {&own, &host})
-        std::fill(each->bytes.begin() + 160, each->bytes.end(), std::uint8_t{0});
+    for (Image* each : {&own, &host}) std::fill(each->bytes.begin() + 160, each->bytes.end(), std::uint8_t{0});
     EXPECT_EQ(own.bytes, host.bytes);
 }
 
@@ -178,8 +173,7 @@ TEST_P(StateImage, XsaveMatchesTheHost) {
                      : "r"(image.bytes.data()), "a"(restored), "r"(host.bytes.data()), "r"(saved), "d"(0)
                      : "memory");
     });
-    EXPECT_EQ(comparable(result(guest)).bytes, comparable(host).bytes)
-        << "restored " << restored << " saved " << saved;
+    EXPECT_EQ(comparable(result(guest)).bytes, comparable(host).bytes) << "restored " << restored << " saved " << saved;
 }
 
 TEST(StateImageFaults, FollowControlRegisters) {

@@ -42,17 +42,14 @@ inline constexpr std::uint64_t code32 = 0x00cf9b000000ffff, data32 = 0x00cf93000
 class SystemGuest {
   public:
     // Selectors, RPL 0.
-    static constexpr std::uint16_t code32 = 0x08, data32 = 0x10, user_code32 = 0x18, user_data32 = 0x20,
-                                   code16 = 0x28, data16 = 0x30, conforming32 = 0x38, code64 = 0x40,
-                                   user_code64 = 0x48, task = 0x50, spare = 0x60, spare2 = 0x70,
-                                   spare3 = 0x80, local_table = 0x90, last = 0xf8;
+    static constexpr std::uint16_t code32 = 0x08, data32 = 0x10, user_code32 = 0x18, user_data32 = 0x20, code16 = 0x28,
+                                   data16 = 0x30, conforming32 = 0x38, code64 = 0x40, user_code64 = 0x48, task = 0x50,
+                                   spare = 0x60, spare2 = 0x70, spare3 = 0x80, local_table = 0x90, last = 0xf8;
     static constexpr std::uint64_t gdt = 0x1000, task_state = 0x1400, other_task_state = 0x1500, ldt = 0x1600,
-                                   gates = 0x2000, handlers = 0x4000, kernel_stack = 0x7000,
-                                   program_stack = 0x9000, interrupt_stack = 0xa000, code = 0x10000,
-                                   data = 0x20000;
+                                   gates = 0x2000, handlers = 0x4000, kernel_stack = 0x7000, program_stack = 0x9000,
+                                   interrupt_stack = 0xa000, code = 0x10000, data = 0x20000;
 
-    explicit SystemGuest(Start start, std::string_view model = "modern",
-                         cpu::Vendor vendor = cpu::Vendor::intel)
+    explicit SystemGuest(Start start, std::string_view model = "modern", cpu::Vendor vendor = cpu::Vendor::intel)
         : engine(memory, world, *cpu::CpuModel::find(model, vendor), *cpu::find_timing("modern"), 0) {
         bytes_ = memory.add_ram({0}, 1 << 20, "memory").host;
         fill_descriptors(start);
@@ -82,8 +79,7 @@ class SystemGuest {
         return (offset & 0xffff) | std::uint64_t{selector} << 16 | std::uint64_t{parameters} << 32 |
                std::uint64_t{type_and_dpl} << 40 | (offset >> 16 & 0xffff) << 48;
     }
-    static constexpr std::uint64_t system_descriptor(unsigned type_and_dpl, std::uint64_t base,
-                                                     std::uint32_t limit) {
+    static constexpr std::uint64_t system_descriptor(unsigned type_and_dpl, std::uint64_t base, std::uint32_t limit) {
         return (limit & 0xffffu) | (base & 0xffffff) << 16 | std::uint64_t{type_and_dpl} << 40 |
                (base >> 24 & 0xff) << 56;
     }
@@ -104,9 +100,8 @@ class SystemGuest {
     // The vector whose handler halted, or -1.
     int vector() const {
         const std::uint64_t at = state.rip - 1 - handlers;
-        return state.activity == cpu::Activity::halted && at % 16 == 0 && at / 16 < 256
-                   ? static_cast<int>(at / 16)
-                   : -1;
+        return state.activity == cpu::Activity::halted && at % 16 == 0 && at / 16 < 256 ? static_cast<int>(at / 16)
+                                                                                        : -1;
     }
     // The item `n` up from the top of the stack.
     template <class T>
@@ -123,8 +118,7 @@ class SystemGuest {
     cpu::CpuState state;
 
   private:
-    static constexpr std::uint64_t tables =
-        0xf0000;  // of pages: identity for the first 2 MiB, user and writable
+    static constexpr std::uint64_t tables = 0xf0000;  // of pages: identity for the first 2 MiB, user and writable
 
     static bool is_wide(Start start) { return start >= Start::kernel64; }
 
@@ -185,11 +179,8 @@ class SystemGuest {
             s.cr0 |= cr0::pg | cr0::wp;
             s.msr.efer = efer::lme | efer::lma | efer::sce | efer::nxe;
         }
-        const auto flat = [&](std::uint16_t code_selector, unsigned width, std::uint16_t data_selector,
-                              unsigned dpl) {
-            const auto rpl = [&](std::uint16_t selector) {
-                return static_cast<std::uint16_t>(selector | dpl);
-            };
+        const auto flat = [&](std::uint16_t code_selector, unsigned width, std::uint16_t data_selector, unsigned dpl) {
+            const auto rpl = [&](std::uint16_t selector) { return static_cast<std::uint16_t>(selector | dpl); };
             for (SegmentRegister& segment : s.segments) segment = flat_data_segment(rpl(data_selector), dpl);
             s.segment(SegmentName::cs) = flat_code_segment(rpl(code_selector), width, dpl);
         };
@@ -203,17 +194,12 @@ class SystemGuest {
                     s.cr0 = cr0::et | cr0::ne;
                     s.idtr = {0, 0x3ff};
                 } else {
-                    for (SegmentRegister& segment : s.segments)
-                        segment.attributes.bits |= SegmentAttributes::dpl_mask;
+                    for (SegmentRegister& segment : s.segments) segment.attributes.bits |= SegmentAttributes::dpl_mask;
                     s.rflags |= rflags::vm | rflags::iopl;
                 }
                 break;
-            case Start::kernel32:
-                flat(code32, 32, data32, 0);
-                break;
-            case Start::user32:
-                flat(user_code32, 32, user_data32, 3);
-                break;
+            case Start::kernel32: flat(code32, 32, data32, 0); break;
+            case Start::user32: flat(user_code32, 32, user_data32, 3); break;
             case Start::kernel16:
                 flat(code16, 16, data16, 0);
                 s.segment(SegmentName::cs).base = code;
@@ -221,18 +207,10 @@ class SystemGuest {
                 s.segment(SegmentName::ss).selector = data16;
                 s.rip = 0;
                 break;
-            case Start::kernel64:
-                flat(code64, 64, data32, 0);
-                break;
-            case Start::user64:
-                flat(user_code64, 64, user_data32, 3);
-                break;
-            case Start::compatible32:
-                flat(code32, 32, data32, 0);
-                break;
-            case Start::user_compatible32:
-                flat(user_code32, 32, user_data32, 3);
-                break;
+            case Start::kernel64: flat(code64, 64, data32, 0); break;
+            case Start::user64: flat(user_code64, 64, user_data32, 3); break;
+            case Start::compatible32: flat(code32, 32, data32, 0); break;
+            case Start::user_compatible32: flat(user_code32, 32, user_data32, 3); break;
         }
         return s;
     }

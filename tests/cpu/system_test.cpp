@@ -72,54 +72,54 @@ constexpr std::uint64_t enabled = cr0::pe | cr0::pg | cr0::et | cr0::ne;
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, ControlRegister,
-    testing::Values(
-        Write{"paging_needs_protection", Start::real, as_is, write_cr0, cr0::pg, false},
-        Write{"nw_needs_cd", Start::kernel32, as_is, write_cr0, cr0::pe | cr0::nw, false},
-        Write{"nw_with_cd", Start::kernel32, as_is, write_cr0, cr0::pe | cr0::nw | cr0::cd, true},
-        Write{"upper_half_of_cr0", Start::kernel64, as_is, write_cr0, enabled | 1ull << 32, false},
-        Write{"reserved_bits_of_cr0_are_ignored", Start::kernel32, as_is, write_cr0, cr0::pe | 0x1000, true},
-        Write{"long_mode_on", Start::kernel32, with_lme, write_cr0, enabled, true},
-        Write{"long_mode_needs_pae", Start::kernel32,
-              [](CpuState& s) {
-                  with_lme(s);
-                  s.cr4 = 0;
-              },
-              write_cr0, enabled, false},
-        Write{"long_mode_not_with_narrow_task", Start::kernel32,
-              [](CpuState& s) {
-                  with_lme(s);
-                  s.tr.attributes.bits = 0x83;
-              },
-              write_cr0, enabled, false},
-        Write{"long_mode_not_from_code_with_l", Start::kernel32,
-              [](CpuState& s) {
-                  with_lme(s);
-                  s.segment(SegmentName::cs).attributes.bits |= SegmentAttributes::l;
-              },
-              write_cr0, enabled, false},
-        Write{"paging_off_in_64_bit_code", Start::kernel64, as_is, write_cr0, cr0::pe, false},
-        Write{"paging_off_in_compatibility_code", Start::compatible32, as_is, write_cr0, cr0::pe, true},
-        Write{"paging_off_with_pcid", Start::compatible32, [](CpuState& s) { s.cr4 |= cr4::pcide; },
-              write_cr0, cr0::pe, false},
-        Write{"pdpte_reserved_bits", Start::kernel32,
-              [](CpuState& s) {
-                  s.cr4 |= cr4::pae;
-                  s.cr3 = Guest::gdt;  // descriptors make no page-directory pointers
-              },
-              write_cr0, enabled, false},
-        Write{"cr3_above_physical_addresses", Start::kernel64, as_is, write_cr3, 1ull << 46, false},
-        Write{"cr3_bit_63_without_pcid", Start::kernel64, as_is, write_cr3, 1ull << 63 | 0xf0000, false},
-        Write{"cr3_bit_63_with_pcid", Start::kernel64, [](CpuState& s) { s.cr4 |= cr4::pcide; }, write_cr3,
-              1ull << 63 | 0xf0005, true},
-        Write{"cr4_reserved", Start::kernel32, as_is, write_cr4, 1ull << 14, false},
-        Write{"cr4_vmxe", Start::kernel32, as_is, write_cr4, 1ull << 13, false},
-        Write{"cr4_pae_off_in_long_mode", Start::kernel64, as_is, write_cr4, 0, false},
-        Write{"cr4_pcide_in_long_mode", Start::kernel64, as_is, write_cr4, cr4::pae | cr4::pcide, true},
-        Write{"cr4_pcide_with_pcid", Start::kernel64, [](CpuState& s) { s.cr3 |= 1; }, write_cr4,
-              cr4::pae | cr4::pcide, false},
-        Write{"cr4_pcide_in_legacy_mode", Start::kernel32, as_is, write_cr4, cr4::pae | cr4::pcide, false},
-        Write{"cr8", Start::kernel64, as_is, write_cr8, 15, true},
-        Write{"cr8_reserved", Start::kernel64, as_is, write_cr8, 16, false}),
+    testing::Values(Write{"paging_needs_protection", Start::real, as_is, write_cr0, cr0::pg, false},
+                    Write{"nw_needs_cd", Start::kernel32, as_is, write_cr0, cr0::pe | cr0::nw, false},
+                    Write{"nw_with_cd", Start::kernel32, as_is, write_cr0, cr0::pe | cr0::nw | cr0::cd, true},
+                    Write{"upper_half_of_cr0", Start::kernel64, as_is, write_cr0, enabled | 1ull << 32, false},
+                    Write{"reserved_bits_of_cr0_are_ignored", Start::kernel32, as_is, write_cr0, cr0::pe | 0x1000,
+                          true},
+                    Write{"long_mode_on", Start::kernel32, with_lme, write_cr0, enabled, true},
+                    Write{"long_mode_needs_pae", Start::kernel32,
+                          [](CpuState& s) {
+                              with_lme(s);
+                              s.cr4 = 0;
+                          },
+                          write_cr0, enabled, false},
+                    Write{"long_mode_not_with_narrow_task", Start::kernel32,
+                          [](CpuState& s) {
+                              with_lme(s);
+                              s.tr.attributes.bits = 0x83;
+                          },
+                          write_cr0, enabled, false},
+                    Write{"long_mode_not_from_code_with_l", Start::kernel32,
+                          [](CpuState& s) {
+                              with_lme(s);
+                              s.segment(SegmentName::cs).attributes.bits |= SegmentAttributes::l;
+                          },
+                          write_cr0, enabled, false},
+                    Write{"paging_off_in_64_bit_code", Start::kernel64, as_is, write_cr0, cr0::pe, false},
+                    Write{"paging_off_in_compatibility_code", Start::compatible32, as_is, write_cr0, cr0::pe, true},
+                    Write{"paging_off_with_pcid", Start::compatible32, [](CpuState& s) { s.cr4 |= cr4::pcide; },
+                          write_cr0, cr0::pe, false},
+                    Write{"pdpte_reserved_bits", Start::kernel32,
+                          [](CpuState& s) {
+                              s.cr4 |= cr4::pae;
+                              s.cr3 = Guest::gdt;  // descriptors make no page-directory pointers
+                          },
+                          write_cr0, enabled, false},
+                    Write{"cr3_above_physical_addresses", Start::kernel64, as_is, write_cr3, 1ull << 46, false},
+                    Write{"cr3_bit_63_without_pcid", Start::kernel64, as_is, write_cr3, 1ull << 63 | 0xf0000, false},
+                    Write{"cr3_bit_63_with_pcid", Start::kernel64, [](CpuState& s) { s.cr4 |= cr4::pcide; }, write_cr3,
+                          1ull << 63 | 0xf0005, true},
+                    Write{"cr4_reserved", Start::kernel32, as_is, write_cr4, 1ull << 14, false},
+                    Write{"cr4_vmxe", Start::kernel32, as_is, write_cr4, 1ull << 13, false},
+                    Write{"cr4_pae_off_in_long_mode", Start::kernel64, as_is, write_cr4, 0, false},
+                    Write{"cr4_pcide_in_long_mode", Start::kernel64, as_is, write_cr4, cr4::pae | cr4::pcide, true},
+                    Write{"cr4_pcide_with_pcid", Start::kernel64, [](CpuState& s) { s.cr3 |= 1; }, write_cr4,
+                          cr4::pae | cr4::pcide, false},
+                    Write{"cr4_pcide_in_legacy_mode", Start::kernel32, as_is, write_cr4, cr4::pae | cr4::pcide, false},
+                    Write{"cr8", Start::kernel64, as_is, write_cr8, 15, true},
+                    Write{"cr8_reserved", Start::kernel64, as_is, write_cr8, 16, false}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(ControlRegister, ActivatingLongMode) {
@@ -136,8 +136,7 @@ TEST(ControlRegister, ActivatingLongMode) {
 
 TEST(ControlRegister, LmswCannotClearPe) {
     Guest guest(Start::kernel32);
-    guest.run(
-        {0x31, 0xc0, 0x0f, 0x01, 0xf0, 0x0f, 0x01, 0xe3, 0xf4});  // xor eax, eax; lmsw ax; smsw ebx; hlt
+    guest.run({0x31, 0xc0, 0x0f, 0x01, 0xf0, 0x0f, 0x01, 0xe3, 0xf4});  // xor eax, eax; lmsw ax; smsw ebx; hlt
     EXPECT_EQ(guest.state.cr0 & cr0::pe, cr0::pe);
     EXPECT_EQ(guest.state.registers[rbx], guest.state.cr0);
 }
@@ -229,13 +228,10 @@ TEST(ModelSpecific, EveryFixedRangeIsItsOwn) {
     Guest guest(Start::kernel64);
     Processor& p = processor_of(guest);
     std::vector<std::uint32_t> all = {msr::mtrr_fix64k, msr::mtrr_fix16k_80000, msr::mtrr_fix16k_a0000};
-    for (std::uint32_t index = msr::mtrr_fix4k_c0000; index <= msr::mtrr_fix4k_f8000; ++index)
-        all.push_back(index);
+    for (std::uint32_t index = msr::mtrr_fix4k_c0000; index <= msr::mtrr_fix4k_f8000; ++index) all.push_back(index);
     constexpr std::uint64_t types[] = {1, 4, 5, 6};
-    for (std::size_t n = 0; n < all.size(); ++n)
-        EXPECT_TRUE(write_msr(p, all[n], types[n % 4] | types[n / 4] << 8));
-    for (std::size_t n = 0; n < all.size(); ++n)
-        EXPECT_EQ(read_msr(p, all[n]), types[n % 4] | types[n / 4] << 8);
+    for (std::size_t n = 0; n < all.size(); ++n) EXPECT_TRUE(write_msr(p, all[n], types[n % 4] | types[n / 4] << 8));
+    for (std::size_t n = 0; n < all.size(); ++n) EXPECT_EQ(read_msr(p, all[n]), types[n % 4] | types[n / 4] << 8);
 }
 
 TEST(ModelSpecific, LongModeEnableIsFixedWhilePagingIsOn) {
@@ -305,26 +301,25 @@ constexpr auto gp = Vector::general_protection, np = Vector::segment_not_present
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, SegmentLoad,
-    testing::Values(
-        Load{"null_data", Start::kernel32, SegmentName::ds, 3, std::nullopt},
-        Load{"null_stack", Start::kernel32, SegmentName::ss, 0, gp},
-        Load{"null_stack_64", Start::kernel64, SegmentName::ss, 0, std::nullopt},
-        Load{"null_stack_64_rpl", Start::kernel64, SegmentName::ss, 1, gp},
-        Load{"null_stack_user_64", Start::user64, SegmentName::ss, 3, gp},
-        Load{"beyond", Start::kernel32, SegmentName::ds, 0x100, gp, 0x100},
-        Load{"local", Start::kernel32, SegmentName::ds, 0x14, gp, 0x14},
-        Load{"absent", Start::kernel32, SegmentName::ds, Guest::spare, np, Guest::spare},
-        Load{"absent_stack", Start::kernel32, SegmentName::ss, Guest::spare, stack, Guest::spare},
-        Load{"read_only", Start::kernel32, SegmentName::ds, Guest::spare + 8, std::nullopt},
-        Load{"read_only_stack", Start::kernel32, SegmentName::ss, Guest::spare + 8, gp, Guest::spare + 8},
-        Load{"execute_only", Start::kernel32, SegmentName::ds, Guest::spare2, gp, Guest::spare2},
-        Load{"readable_code", Start::kernel32, SegmentName::ds, Guest::code32, std::nullopt},
-        Load{"system", Start::kernel32, SegmentName::ds, Guest::task, gp, Guest::task},
-        Load{"inner_data", Start::user32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
-        Load{"conforming_from_user", Start::user32, SegmentName::ds, Guest::conforming32 | 3, std::nullopt},
-        Load{"rpl_of_data", Start::kernel32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
-        Load{"outer_stack", Start::kernel32, SegmentName::ss, Guest::user_data32 | 3, gp,
-             Guest::user_data32}),
+    testing::Values(Load{"null_data", Start::kernel32, SegmentName::ds, 3, std::nullopt},
+                    Load{"null_stack", Start::kernel32, SegmentName::ss, 0, gp},
+                    Load{"null_stack_64", Start::kernel64, SegmentName::ss, 0, std::nullopt},
+                    Load{"null_stack_64_rpl", Start::kernel64, SegmentName::ss, 1, gp},
+                    Load{"null_stack_user_64", Start::user64, SegmentName::ss, 3, gp},
+                    Load{"beyond", Start::kernel32, SegmentName::ds, 0x100, gp, 0x100},
+                    Load{"local", Start::kernel32, SegmentName::ds, 0x14, gp, 0x14},
+                    Load{"absent", Start::kernel32, SegmentName::ds, Guest::spare, np, Guest::spare},
+                    Load{"absent_stack", Start::kernel32, SegmentName::ss, Guest::spare, stack, Guest::spare},
+                    Load{"read_only", Start::kernel32, SegmentName::ds, Guest::spare + 8, std::nullopt},
+                    Load{"read_only_stack", Start::kernel32, SegmentName::ss, Guest::spare + 8, gp, Guest::spare + 8},
+                    Load{"execute_only", Start::kernel32, SegmentName::ds, Guest::spare2, gp, Guest::spare2},
+                    Load{"readable_code", Start::kernel32, SegmentName::ds, Guest::code32, std::nullopt},
+                    Load{"system", Start::kernel32, SegmentName::ds, Guest::task, gp, Guest::task},
+                    Load{"inner_data", Start::user32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
+                    Load{"conforming_from_user", Start::user32, SegmentName::ds, Guest::conforming32 | 3, std::nullopt},
+                    Load{"rpl_of_data", Start::kernel32, SegmentName::ds, Guest::data32 | 3, gp, Guest::data32},
+                    Load{"outer_stack", Start::kernel32, SegmentName::ss, Guest::user_data32 | 3, gp,
+                         Guest::user_data32}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(SegmentLoad, SetsTheAccessedBit) {
@@ -361,8 +356,7 @@ TEST(SegmentLoad, SystemDescriptorsHaveSixteenBytesInLongMode) {
     EXPECT_EQ(p.state.tr.base, 0xffff800012345678u);
     guest.descriptor(Guest::spare2, Guest::system_descriptor(0x82, 0, 0x67));
     guest.write(Guest::gdt + Guest::spare2 + 8, std::uint64_t{0x8000});
-    EXPECT_EQ(fault_of([&] { load_ldtr(p, Guest::spare2); })->error_code, Guest::spare2 + 0u)
-        << "not canonical";
+    EXPECT_EQ(fault_of([&] { load_ldtr(p, Guest::spare2); })->error_code, Guest::spare2 + 0u) << "not canonical";
 }
 
 TEST(DescriptorQuestions, FollowPrivilegeAndType) {

@@ -29,8 +29,7 @@ TEST_P(X87Rows, AgreeWithTheHost) {
             // Memory operands: [RBX] stands for all.
             if (operand < 0xc0 && (operand & 0xc7) != 3) continue;
             FloatingPointEncoding encoding;
-            const std::uint8_t bytes[] = {static_cast<std::uint8_t>(escape),
-                                          static_cast<std::uint8_t>(operand)};
+            const std::uint8_t bytes[] = {static_cast<std::uint8_t>(escape), static_cast<std::uint8_t>(operand)};
             if (!bench->decode(bytes, encoding) || moves_state(encoding.decoded.mnemonic)) continue;
             ++encodings;
             bench->prepare(encoding);
@@ -50,8 +49,8 @@ TEST_P(X87Rows, AgreeWithTheHost) {
 TEST(X87Faults, FollowControlRegister0) {
     using cpu::Vector;
     constexpr std::uint64_t em = cpu::cr0::em, ts = cpu::cr0::ts, mp = cpu::cr0::mp, ne = cpu::cr0::ne;
-    const std::vector<std::uint8_t> fld1 = {0xd9, 0xe8}, fnstsw = {0xdf, 0xe0}, fwait = {0x9b},
-                                    feni = {0xdb, 0xe0}, fldcw = {0xd9, 0x28};
+    const std::vector<std::uint8_t> fld1 = {0xd9, 0xe8}, fnstsw = {0xdf, 0xe0}, fwait = {0x9b}, feni = {0xdb, 0xe0},
+                                    fldcw = {0xd9, 0x28};
     struct Case {
         std::vector<std::uint8_t> bytes;
         std::uint64_t cr0;

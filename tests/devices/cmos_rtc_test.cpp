@@ -33,8 +33,8 @@ class RtcTest : public testing::Test {
     // "weekday century year-month-day hour:minute:second", as the registers hold it.
     std::string shown() {
         char text[64];
-        std::snprintf(text, sizeof text, "%x %02x%02x-%02x-%02x %02x:%02x:%02x", read(6), read(0x32), read(9),
-                      read(8), read(7), read(4), read(2), read(0));
+        std::snprintf(text, sizeof text, "%x %02x%02x-%02x-%02x %02x:%02x:%02x", read(6), read(0x32), read(9), read(8),
+                      read(7), read(4), read(2), read(0));
         return text;
     }
 
@@ -85,8 +85,8 @@ TEST(RtcStart, IsConfigurable) {
             return in(rtc, 1);
         };
         char text[64];
-        std::snprintf(text, sizeof text, "%02x%02x-%02x-%02x %02x:%02x:%02x %x", read(0x32), read(9), read(8),
-                      read(7), read(4), read(2), read(0), read(6));
+        std::snprintf(text, sizeof text, "%02x%02x-%02x-%02x %02x:%02x:%02x %x", read(0x32), read(9), read(8), read(7),
+                      read(4), read(2), read(0), read(6));
         EXPECT_STREQ(text, c.shown);
     }
 }
@@ -106,10 +106,7 @@ TEST_F(RtcTest, RollsOver) {
         {"century", 0x02, {0x59, 0x59, 0x23, 6, 0x31, 0x12, 0x99, 0x19}, "7 2000-01-01 00:00:00"},
         {"last year", 0x02, {0x59, 0x59, 0x23, 6, 0x31, 0x12, 0x99, 0x99}, "7 0000-01-01 00:00:00"},
         {"binary", 0x06, {59, 59, 23, 6, 31, 12, 99, 19}, "7 1400-01-01 00:00:00"},
-        {"noon in twelve-hour form",
-         0x00,
-         {0x59, 0x59, 0x11, 3, 0x05, 0x06, 0x24, 0x20},
-         "3 2024-06-05 92:00:00"},
+        {"noon in twelve-hour form", 0x00, {0x59, 0x59, 0x11, 3, 0x05, 0x06, 0x24, 0x20}, "3 2024-06-05 92:00:00"},
         {"one o'clock", 0x00, {0x59, 0x59, 0x92, 3, 0x05, 0x06, 0x24, 0x20}, "3 2024-06-05 81:00:00"},
         {"midnight", 0x00, {0x59, 0x59, 0x91, 3, 0x05, 0x06, 0x24, 0x20}, "4 2024-06-06 12:00:00"},
         {"twelve-hour binary", 0x04, {59, 59, 0x8b, 3, 5, 6, 24, 20}, "4 1418-06-06 0c:00:00"},

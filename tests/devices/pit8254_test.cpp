@@ -50,7 +50,7 @@ struct Waveform {
     bool gate_at_start = true;
     std::multimap<unsigned, Action> actions;  // done just before the tick of this number
     std::string out;                          // OUT after ticks 1, 2, ...: H or L
-    std::vector<unsigned> counts;  // what reading gives after each tick, as its low byte; may be shorter
+    std::vector<unsigned> counts;             // what reading gives after each tick, as its low byte; may be shorter
 };
 
 class PitWaveform : public PitTest, public testing::WithParamInterface<Waveform> {};
@@ -65,15 +65,9 @@ TEST_P(PitWaveform, IsThatOfTheDataSheet) {
         const auto [first, last] = expected.actions.equal_range(number);
         for (auto action = first; action != last; ++action) {
             switch (action->second.kind) {
-                case Action::write_count:
-                    count(2, action->second.value);
-                    break;
-                case Action::gate_low:
-                    pit.set_gate2(false);
-                    break;
-                case Action::gate_high:
-                    pit.set_gate2(true);
-                    break;
+                case Action::write_count: count(2, action->second.value); break;
+                case Action::gate_low: pit.set_gate2(false); break;
+                case Action::gate_high: pit.set_gate2(true); break;
             }
         }
         tick();
@@ -98,32 +92,11 @@ INSTANTIATE_TEST_SUITE_P(
                  {{3, {Action::gate_low}}, {5, {Action::gate_high}}},
                  "LLLLLHH",
                  {3, 2, 2, 2, 1, 0, 0xff}},
-        Waveform{"mode0_new_count",
-                 0,
-                 false,
-                 3,
-                 true,
-                 {{4, {Action::write_count, 2}}},
-                 "LLLLLHH",
-                 {3, 2, 1, 2, 1, 0, 0xff}},
         Waveform{
-            "mode0_count_again_lowers", 0, false, 1, true, {{4, {Action::write_count, 2}}}, "LHHLLHH", {}},
-        Waveform{"mode0_loads_without_gate",
-                 0,
-                 false,
-                 2,
-                 false,
-                 {{3, {Action::gate_high}}},
-                 "LLLHH",
-                 {2, 2, 1, 0}},
-        Waveform{"mode1",
-                 1,
-                 false,
-                 3,
-                 false,
-                 {{3, {Action::gate_high}}},
-                 "HHLLLHHH",
-                 {0, 0, 3, 2, 1, 0, 0xff, 0xfe}},
+            "mode0_new_count", 0, false, 3, true, {{4, {Action::write_count, 2}}}, "LLLLLHH", {3, 2, 1, 2, 1, 0, 0xff}},
+        Waveform{"mode0_count_again_lowers", 0, false, 1, true, {{4, {Action::write_count, 2}}}, "LHHLLHH", {}},
+        Waveform{"mode0_loads_without_gate", 0, false, 2, false, {{3, {Action::gate_high}}}, "LLLHH", {2, 2, 1, 0}},
+        Waveform{"mode1", 1, false, 3, false, {{3, {Action::gate_high}}}, "HHLLLHHH", {0, 0, 3, 2, 1, 0, 0xff, 0xfe}},
         Waveform{"mode1_retrigger",
                  1,
                  false,
@@ -181,14 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
                  {{4, {Action::gate_low}}, {6, {Action::gate_high}}},
                  "HHLHHHHLLH",
                  {4, 2, 4, 4, 4, 4, 2, 4, 2}},
-        Waveform{"mode3_new_count_after_half",
-                 3,
-                 false,
-                 4,
-                 true,
-                 {{2, {Action::write_count, 6}}},
-                 "HHLLLHHHLLL",
-                 {}},
+        Waveform{"mode3_new_count_after_half", 3, false, 4, true, {{2, {Action::write_count, 6}}}, "HHLLLHHHLLL", {}},
         Waveform{"mode4", 4, false, 3, true, {}, "HHHLHHH", {3, 2, 1, 0, 0xff, 0xfe}},
         Waveform{"mode4_gate_holds",
                  4,
@@ -206,8 +172,7 @@ INSTANTIATE_TEST_SUITE_P(
                  {{4, {Action::write_count, 2}}},
                  "HHHHHLHH",
                  {3, 2, 1, 2, 1, 0, 0xff}},
-        Waveform{
-            "mode5", 5, false, 3, false, {{3, {Action::gate_high}}}, "HHHHHLHH", {0, 0, 3, 2, 1, 0, 0xff}},
+        Waveform{"mode5", 5, false, 3, false, {{3, {Action::gate_high}}}, "HHHHHLHH", {0, 0, 3, 2, 1, 0, 0xff}},
         Waveform{"mode5_retrigger",
                  5,
                  false,

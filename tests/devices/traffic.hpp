@@ -84,33 +84,23 @@ class Board final {
             case 1:
             case 2:
             case 3:
-            case 4:
-                seen.push_back(device.read(offset, width));
-                break;
+            case 4: seen.push_back(device.read(offset, width)); break;
             case 5:
             case 6:
             case 7:
             case 8:
-            case 9:
-                device.write(offset, width, value);
-                break;
-            case 10:
-                seen.push_back(pic_.acknowledge());
-                break;
+            case 9: device.write(offset, width, value); break;
+            case 10: seen.push_back(pic_.acknowledge()); break;
             case 11:
                 // Only wires that no device here drives: a wire has one driver.
                 pic_.line(free_irqs[bytes[1] % free_irqs.size()]).set((value & 1) != 0);
                 break;
-            case 12:
-                outside(bytes[1], static_cast<std::uint8_t>(value));
-                break;
+            case 12: outside(bytes[1], static_cast<std::uint8_t>(value)); break;
             case 13:
                 // A long wait, up to 0.16 seconds; with it the calendar moves too.
                 clock_.advance_to(clock_.now() + (value & 0xffffff));
                 break;
-            default:
-                clock_.advance_to(clock_.now() + (value & 0xfff));
-                break;
+            default: clock_.advance_to(clock_.now() + (value & 0xfff)); break;
         }
         seen.push_back(clock_.next_deadline());
         seen.push_back(interrupt_.level ? 1 : 0);
@@ -119,21 +109,13 @@ class Board final {
     void outside(std::uint8_t choice, std::uint8_t value) {
         Uart16550& uart = (choice & 1) != 0 ? timed_uart_ : fast_uart_;
         switch (choice >> 1 & 7) {
-            case 0:
-                uart.receive_break();
-                break;
-            case 1:
-                uart.set_modem_inputs(value);
-                break;
-            case 2:
-                uart.reset();
-                break;
+            case 0: uart.receive_break(); break;
+            case 1: uart.set_modem_inputs(value); break;
+            case 2: uart.reset(); break;
             case 3:
                 if (uart.can_receive()) uart.receive(value);
                 break;
-            default:
-                uart.receive(value);
-                break;
+            default: uart.receive(value); break;
         }
     }
 

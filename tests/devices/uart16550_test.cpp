@@ -82,9 +82,8 @@ TEST_F(UartTest, RegistersKeepTheBitsTheyHave) {
         unsigned read;
     };
     const Case cases[] = {
-        {"interrupt enable", ier, 0xff, 0x0f}, {"line control", lcr, 0x7f, 0x7f},
-        {"modem control", mcr, 0xff, 0x1f},    {"scratch", scr, 0xa5, 0xa5},
-        {"line status", lsr, 0x00, 0x60},
+        {"interrupt enable", ier, 0xff, 0x0f}, {"line control", lcr, 0x7f, 0x7f}, {"modem control", mcr, 0xff, 0x1f},
+        {"scratch", scr, 0xa5, 0xa5},          {"line status", lsr, 0x00, 0x60},
     };
     for (const Case& c : cases) {
         out(uart, c.offset, c.written);
@@ -334,9 +333,8 @@ TEST_F(UartTest, ModemDeltasSayWhatChangedSinceTheLastRead) {
         unsigned delta;
     };
     const Case cases[] = {
-        {"clear to send", 0x10, 0x00, 0x01}, {"data set ready", 0x00, 0x20, 0x02},
-        {"ring begins", 0x00, 0x40, 0x00},   {"ring ends", 0x40, 0x00, 0x04},
-        {"carrier", 0x80, 0x00, 0x08},
+        {"clear to send", 0x10, 0x00, 0x01}, {"data set ready", 0x00, 0x20, 0x02}, {"ring begins", 0x00, 0x40, 0x00},
+        {"ring ends", 0x40, 0x00, 0x04},     {"carrier", 0x80, 0x00, 0x08},
     };
     for (const Case& c : cases) {
         uart.set_modem_inputs(c.before);

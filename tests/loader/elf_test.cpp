@@ -29,8 +29,7 @@ TEST_P(ElfByClass, SegmentsGoToTheirPhysicalAddresses) {
     const LoadedImage loaded = load(file(two_segments(GetParam()).build()), {}, machine.memory);
     EXPECT_EQ(loaded.format, Format::elf);
     EXPECT_EQ(machine.read(0x100000, 48), pattern(48));
-    EXPECT_EQ(machine.read(0x100030, 0x2000 - 48), Bytes(0x2000 - 48))
-        << "what the file does not fill is zeroed";
+    EXPECT_EQ(machine.read(0x100030, 0x2000 - 48), Bytes(0x2000 - 48)) << "what the file does not fill is zeroed";
     EXPECT_EQ(machine.read(0x102000, 16), Bytes(16, std::byte{0xee})) << "and nothing after it";
     EXPECT_EQ(machine.read(0x200000, 16), pattern(16, 9));
     EXPECT_EQ(loaded.entry_state.rip, 0x100010u);
@@ -51,22 +50,19 @@ TEST_P(ElfByClass, TheEntryIsTranslatedThroughItsSegment) {
         TestMemory machine;
         ElfImage image = two_segments(GetParam());
         image.entry = entry;
-        EXPECT_EQ(load(file(image.build()), {}, machine.memory).entry_state.rip, physical)
-            << hexadecimal(entry);
+        EXPECT_EQ(load(file(image.build()), {}, machine.memory).entry_state.rip, physical) << hexadecimal(entry);
     }
 }
 
 TEST_P(ElfByClass, AnEntryOutsideEverySegmentIsRefused) {
-    for (const std::uint64_t entry :
-         {0x0ull, 0xfffffull, 0x102000ull, 0x200010ull, 0x300010ull, 0xffffffffull}) {
+    for (const std::uint64_t entry : {0x0ull, 0xfffffull, 0x102000ull, 0x200010ull, 0x300010ull, 0xffffffffull}) {
         TestMemory machine;
         ElfImage image = two_segments(GetParam());
         image.entry = entry;
         const LoadError error = error_of(file(image.build()), {}, machine.memory);
         EXPECT_EQ(error.offset(), 24u);
-        EXPECT_EQ(error.what(),
-                  "test.img: offset 0x18: expected an entry point inside a loaded segment, found " +
-                      hexadecimal(entry));
+        EXPECT_EQ(error.what(), "test.img: offset 0x18: expected an entry point inside a loaded segment, found " +
+                                    hexadecimal(entry));
     }
 }
 
@@ -114,22 +110,19 @@ TEST_P(ElfByClass, EveryBadFieldIsNamed) {
         {"type", 16, 1, 2, LoadFailure::unsupported, 16, "ELF type 2 (executable) or 3 (shared)"},
         {"machine", 18, 40, 2, LoadFailure::unsupported, 18, "ELF machine"},
         {"the other class's machine", 18, wide ? 3u : 62u, 2, LoadFailure::unsupported, 18, "ELF machine"},
-        {"table offset", 24 + word, huge, word, LoadFailure::malformed, 24 + word,
-         "the program header table"},
-        {"table entry size", sizes + 2, 8, 2, LoadFailure::malformed, sizes + 2,
-         "program headers of at least"},
+        {"table offset", 24 + word, huge, word, LoadFailure::malformed, 24 + word, "the program header table"},
+        {"table entry size", sizes + 2, 8, 2, LoadFailure::malformed, sizes + 2, "program headers of at least"},
         {"table entry size past the end", sizes + 2, 0xffff, 2, LoadFailure::malformed, 24 + word,
          "the program header table"},
         {"no headers", sizes + 4, 0, 2, LoadFailure::malformed, sizes + 4, "at least one program header"},
         {"too many headers", sizes + 4, 0xffff, 2, LoadFailure::unsupported, sizes + 4, "at most 256"},
-        {"more headers than the file has", sizes + 4, 256, 2, LoadFailure::malformed, 24 + word,
-         "inside the file"},
+        {"more headers than the file has", sizes + 4, 256, 2, LoadFailure::malformed, 24 + word, "inside the file"},
         {"file offset", first + file_offset, huge, word, LoadFailure::malformed, first + file_offset,
          "program header 0's bytes inside the file"},
         {"file size", second + file_size, huge, word, LoadFailure::malformed, second + file_offset,
          "program header 1's bytes inside the file"},
-        {"memory size below file size", first + memory_size, 47, word, LoadFailure::malformed,
-         first + memory_size, "program header 0's size in memory to be at least its size in the file, 0x30"},
+        {"memory size below file size", first + memory_size, 47, word, LoadFailure::malformed, first + memory_size,
+         "program header 0's size in memory to be at least its size in the file, 0x30"},
         {"a hole", second + physical, 0xa0000, word, LoadFailure::does_not_fit, second + physical,
          "program header 1's segment inside RAM"},
         {"half in a hole", second + physical, 0x3fffff8, word, LoadFailure::does_not_fit, second + physical,
@@ -142,10 +135,8 @@ TEST_P(ElfByClass, EveryBadFieldIsNamed) {
          "program header 0's segment inside RAM"},
         {"overlap", second + physical, 0x101fff, word, LoadFailure::malformed, second + physical,
          "program header 1's segment clear of program header 0's"},
-        {"overlap from below", second + physical, 0xffff1, word, LoadFailure::does_not_fit, second + physical,
-         "RAM"},
-        {"the same place", second + physical, 0x100000, word, LoadFailure::malformed, second + physical,
-         "clear of"},
+        {"overlap from below", second + physical, 0xffff1, word, LoadFailure::does_not_fit, second + physical, "RAM"},
+        {"the same place", second + physical, 0x100000, word, LoadFailure::malformed, second + physical, "clear of"},
     };
     for (const auto& row : cases) {
         SCOPED_TRACE(row.what);
@@ -164,11 +155,7 @@ TEST_P(ElfByClass, EveryBadFieldIsNamed) {
 TEST(Elf, SegmentsThatTouchDoNotOverlap) {
     TestMemory machine;
     const ElfImage image{
-        true,
-        2,
-        0,
-        0x102000,
-        {{1, pattern(16), 0x102000, 0x102000}, {1, pattern(48), 0x100000, 0x100000, 0x2000}}};
+        true, 2, 0, 0x102000, {{1, pattern(16), 0x102000, 0x102000}, {1, pattern(48), 0x100000, 0x100000, 0x2000}}};
     EXPECT_EQ(load(file(image.build()), {}, machine.memory).entry_state.rip, 0x102000u);
 }
 
@@ -199,18 +186,16 @@ TEST(Elf, TakesNoModulesOrCommandLine) {
     TestMemory machine;
     LoadOptions options;
     options.command_line = "x";
-    EXPECT_EQ(error_of(file(two_segments(true).build()), options, machine.memory).failure(),
-              LoadFailure::unsupported);
+    EXPECT_EQ(error_of(file(two_segments(true).build()), options, machine.memory).failure(), LoadFailure::unsupported);
 }
 
 TEST(Elf, DescribesWhatWentWhere) {
     TestMemory machine;
-    EXPECT_THAT(
-        load(file(two_segments(false).build()), {}, machine.memory).description,
-        ::testing::ElementsAre("32-bit ELF executable",
-                               "program header 0: 0x30 bytes of the file, 0x2000 in memory, at 0x100000",
-                               "program header 1: 0x10 bytes of the file, 0x10 in memory, at 0x200000",
-                               "32-bit protected mode, entry 0x100010, boot tables at 0x10000"));
+    EXPECT_THAT(load(file(two_segments(false).build()), {}, machine.memory).description,
+                ::testing::ElementsAre("32-bit ELF executable",
+                                       "program header 0: 0x30 bytes of the file, 0x2000 in memory, at 0x100000",
+                                       "program header 1: 0x10 bytes of the file, 0x10 in memory, at 0x200000",
+                                       "32-bit protected mode, entry 0x100010, boot tables at 0x10000"));
 }
 
 }  // namespace

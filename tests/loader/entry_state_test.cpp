@@ -43,9 +43,8 @@ TEST(Flat16, AddressesAndStacks) {
         std::uint16_t code, instruction, stack, stack_pointer;
     } cases[] = {
         {0x7c00, 512, 0x10, 0, 0x7c10, 0, 0x7c00},
-        {0x1000, 0x7000, 0, 0, 0x1000, 0, 0xfff0},  // covers the usual stack
-        {0x1000, 0x1f000, 0xefff, 0, 0xffff, 0x9000,
-         0xf000},  // the last offset of segment 0; covers two stacks
+        {0x1000, 0x7000, 0, 0, 0x1000, 0, 0xfff0},                 // covers the usual stack
+        {0x1000, 0x1f000, 0xefff, 0, 0xffff, 0x9000, 0xf000},      // the last offset of segment 0; covers two stacks
         {0x1000, 0x1f000, 0xf000, 0x100, 0xf000, 0x9000, 0xf000},  // one more takes a segment of its own
         {0x20000, 0x100, 0, 0x2000, 0, 0, 0x7c00},
         {0x20008, 0x100, 3, 0x2000, 0xb, 0, 0x7c00},            // not at a segment's start
@@ -129,8 +128,7 @@ TEST(Flat32, TheDescriptorTableReloadsTheSameSegments) {
         0, 0x00cf9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00008b0101000067,
         0, 0x00009b000000ffff, 0x000093000000ffff,
     };
-    for (unsigned i = 0; i < 8; ++i)
-        EXPECT_EQ(machine.number(0x10000 + i * 8, 8), expected[i]) << "descriptor " << i;
+    for (unsigned i = 0; i < 8; ++i) EXPECT_EQ(machine.number(0x10000 + i * 8, 8), expected[i]) << "descriptor " << i;
     EXPECT_EQ(state.tr.base, 0x10100u);
     EXPECT_EQ(machine.number(0x10100 + 0x66, 2), 0x68u);
 }
@@ -178,8 +176,7 @@ TEST(BootTables, MakeWayForTheImage) {
         {0x22000, 0x1000, 0x10000},  // just above: they stay
         {0xf000, 0x1000, 0x10000},   // just below
         {0x21fff, 0x1000, 0x1000},   // one byte in: the lowest place above the real-mode vectors
-        {0x8000, 0x9000, 0x11000},   {0x1000, 0x80000, 0x81000},
-        {0x1000, 0x90000, 0x100000},  // no room below 640 KiB
+        {0x8000, 0x9000, 0x11000},  {0x1000, 0x80000, 0x81000}, {0x1000, 0x90000, 0x100000},  // no room below 640 KiB
     };
     for (const auto& row : cases) {
         SCOPED_TRACE(hexadecimal(row.address));
@@ -210,10 +207,9 @@ TEST(BootTables, NoRoomIsAnError) {
     memory.add_ram({0}, 0x20000, "small");
     LoadOptions options = flat(Format::flat32);
     options.load_address = GuestPhysical{0xe000};
-    EXPECT_STREQ(
-        error_of(file(pattern(100)), options, memory).what(),
-        "test.img: offset 0x0: expected 0x12000 bytes of free RAM below 4 GiB for boot tables, found none "
-        "beside the image");
+    EXPECT_STREQ(error_of(file(pattern(100)), options, memory).what(),
+                 "test.img: offset 0x0: expected 0x12000 bytes of free RAM below 4 GiB for boot tables, found none "
+                 "beside the image");
 }
 
 TEST(FlatImages, TakeNoModulesOrCommandLine) {
@@ -227,8 +223,8 @@ TEST(FlatImages, TakeNoModulesOrCommandLine) {
 }
 
 TEST(Formats, HaveNames) {
-    for (const Format format : {Format::automatic, Format::flat16, Format::flat32, Format::flat64,
-                                Format::elf, Format::multiboot, Format::pvh, Format::bzimage}) {
+    for (const Format format : {Format::automatic, Format::flat16, Format::flat32, Format::flat64, Format::elf,
+                                Format::multiboot, Format::pvh, Format::bzimage}) {
         EXPECT_EQ(format_from_name(format_name(format)), format) << format_name(format);
     }
     EXPECT_EQ(format_from_name("BZIMAGE"), std::nullopt);
@@ -280,8 +276,7 @@ TEST(AutomaticFormat, AddressesAreForFlatImagesOnly) {
     TestMemory machine;
     LoadOptions options;
     options.load_address = GuestPhysical{0x200000};
-    EXPECT_EQ(error_of(file(LinuxImage{}.build()), options, machine.memory).failure(),
-              LoadFailure::unsupported);
+    EXPECT_EQ(error_of(file(LinuxImage{}.build()), options, machine.memory).failure(), LoadFailure::unsupported);
 }
 
 TEST(AnyFormat, RefusesEmptyFilesAndLongMemoryMaps) {

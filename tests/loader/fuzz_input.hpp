@@ -17,8 +17,7 @@ inline LoadOptions fuzz_options(std::uint8_t first, std::uint8_t second) {
     LoadOptions options;
     options.format = static_cast<Format>(first & 7);
     options.linux_entry = static_cast<LinuxEntry>((first >> 3 & 3) % 3);
-    if ((second & 1) != 0)
-        options.modules.push_back({ImageFile("module", std::vector<std::byte>(5000)), "module"});
+    if ((second & 1) != 0) options.modules.push_back({ImageFile("module", std::vector<std::byte>(5000)), "module"});
     if ((second & 2) != 0) options.command_line = "console=ttyS0";
     if ((second & 4) != 0) {
         options.memory_map = {{{0}, 0x9f000, MemoryType::usable},
@@ -27,8 +26,7 @@ inline LoadOptions fuzz_options(std::uint8_t first, std::uint8_t second) {
                               {{0x900000}, UINT64_MAX, MemoryType::usable}};
     }
     if ((second & 8) != 0) options.rsdp = {0xf0000};
-    constexpr std::uint64_t addresses[] = {0,       0x1000,   0x10000,    0x9fff0,
-                                           0xf0000, 0x100000, 0xfffffff0, UINT64_MAX};
+    constexpr std::uint64_t addresses[] = {0, 0x1000, 0x10000, 0x9fff0, 0xf0000, 0x100000, 0xfffffff0, UINT64_MAX};
     if ((second >> 4) != 0 && options.format >= Format::flat16 && options.format <= Format::flat64) {
         options.load_address = mmu::GuestPhysical{addresses[second >> 4 & 7]};
         options.entry_offset = (second & 0x80) != 0 ? 0x8000 : 0;

@@ -33,8 +33,7 @@ TEST_P(HostileImage, LoadsWhenUnharmed) {
 TEST_P(HostileImage, TruncatedAtEveryLength) {
     TestMemory machine;
     for (std::size_t length = 0; length < GetParam().bytes.size(); ++length) {
-        const Bytes bytes(GetParam().bytes.begin(),
-                          GetParam().bytes.begin() + static_cast<std::ptrdiff_t>(length));
+        const Bytes bytes(GetParam().bytes.begin(), GetParam().bytes.begin() + static_cast<std::ptrdiff_t>(length));
         for (unsigned format = 0; format < 8; ++format) {
             const LoadOptions options = fuzz_options(static_cast<std::uint8_t>(format), 0);
             ASSERT_EQ(load_and_check(file(bytes), options, machine.memory).wrong, "")
@@ -75,15 +74,9 @@ void mutate(Bytes& bytes, std::mt19937_64& random) {
         const std::size_t reach = below(2) != 0 ? bytes.size() : std::min<std::size_t>(bytes.size(), 0x280);
         const std::size_t offset = below(reach);
         switch (below(4)) {
-            case 0:
-                bytes[offset] = static_cast<std::byte>(random());
-                break;
-            case 1:
-                put(bytes, offset, edges[below(std::size(edges))], widths[below(4)]);
-                break;
-            case 2:
-                put(bytes, offset, get(bytes, offset, 1) + below(17) - 8, 1);
-                break;
+            case 0: bytes[offset] = static_cast<std::byte>(random()); break;
+            case 1: put(bytes, offset, edges[below(std::size(edges))], widths[below(4)]); break;
+            case 2: put(bytes, offset, get(bytes, offset, 1) + below(17) - 8, 1); break;
             default: {
                 const std::size_t size = std::min(1 + below(32), bytes.size() - offset);
                 const Bytes piece(bytes.begin() + static_cast<std::ptrdiff_t>(offset),

@@ -11,8 +11,7 @@ void put(Bytes& bytes, std::size_t offset, std::uint64_t value, std::size_t widt
 
 std::uint64_t get(const Bytes& bytes, std::size_t offset, std::size_t width) {
     std::uint64_t value = 0;
-    for (std::size_t i = width; i-- > 0;)
-        value = value << 8 | std::to_integer<std::uint64_t>(bytes.at(offset + i));
+    for (std::size_t i = width; i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes.at(offset + i));
     return value;
 }
 
@@ -159,8 +158,7 @@ std::vector<NamedImage> small_images() {
         {"pvh64", ElfImage{true, 2, 0, 0x100010, {high_half, {4, pvh_note(0x100004, 8)}}}.build()},
         {"bzimage64", LinuxImage{}.build()},
         {"bzimage32",
-         LinuxImage{
-             .version = 0x20a, .relocatable = false, .extended_load_flags = 0, .preferred_address = 0x100000}
+         LinuxImage{.version = 0x20a, .relocatable = false, .extended_load_flags = 0, .preferred_address = 0x100000}
              .build()},
     };
 }

@@ -38,9 +38,7 @@ struct ElfImage {
     std::size_t header_size() const { return is_64bit ? 64 : 52; }
     std::size_t program_header_size() const { return is_64bit ? 56 : 32; }
     // Offset of a part's program header.
-    std::size_t program_header(std::size_t index) const {
-        return header_size() + index * program_header_size();
-    }
+    std::size_t program_header(std::size_t index) const { return header_size() + index * program_header_size(); }
 };
 
 // One ELF note, name and descriptor padded.

@@ -32,8 +32,7 @@ class ImageFileTest : public ::testing::Test {
             .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(size));
         return path;
     }
-    static LoadError read_error(const std::filesystem::path& path,
-                                std::uint64_t limit = ImageFile::default_limit) {
+    static LoadError read_error(const std::filesystem::path& path, std::uint64_t limit = ImageFile::default_limit) {
         try {
             (void)ImageFile::read(path, limit);
         } catch (const LoadError& error) {
@@ -49,8 +48,7 @@ TEST_F(ImageFileTest, ReadsAWholeFile) {
     for (const std::size_t size : {std::size_t{1}, std::size_t{4096}, std::size_t{3 << 20}}) {
         const ImageFile image = ImageFile::read(write("image", size));
         const Bytes expected = pattern(size);
-        EXPECT_TRUE(std::equal(image.bytes().begin(), image.bytes().end(), expected.begin(), expected.end()))
-            << size;
+        EXPECT_TRUE(std::equal(image.bytes().begin(), image.bytes().end(), expected.begin(), expected.end())) << size;
     }
 }
 
@@ -106,8 +104,7 @@ TEST(ImageFileNumbers, AreLittleEndianAndEndWithTheFile) {
     EXPECT_EQ(image.u16(1, "x"), 0x0302u);
     EXPECT_EQ(image.u32(4, "x"), 0x08070605u);
     EXPECT_EQ(image.u64(0, "x"), 0x0807060504030201u);
-    for (const std::uint64_t offset :
-         {std::uint64_t{5}, std::uint64_t{8}, std::uint64_t{9}, UINT64_MAX - 1}) {
+    for (const std::uint64_t offset : {std::uint64_t{5}, std::uint64_t{8}, std::uint64_t{9}, UINT64_MAX - 1}) {
         EXPECT_THROW((void)image.u32(offset, "x"), LoadError) << offset;
         EXPECT_FALSE(image.holds(offset, 4)) << offset;
     }

@@ -101,8 +101,7 @@ TEST(Linux, BootParametersHoldTheHeaderWithTheLoadersAnswers) {
     EXPECT_EQ(number(0x250, 8), 0u);
     EXPECT_EQ(number(0x70, 8), 0xe0010u);
     EXPECT_EQ(number(0x1ef, 1), 0u) << "the sentinel tells the kernel that the rest was cleared";
-    EXPECT_EQ(machine.read(parameters + 0x26c, 0x2d0 - 0x26c), Bytes(0x2d0 - 0x26c))
-        << "nothing behind the header";
+    EXPECT_EQ(machine.read(parameters + 0x26c, 0x2d0 - 0x26c), Bytes(0x2d0 - 0x26c)) << "nothing behind the header";
     // Text screen: mode 3, 80 columns, 25 lines, VGA.
     EXPECT_EQ(number(0x06, 1), 3u);
     EXPECT_EQ(number(0x07, 1), 80u);
@@ -258,8 +257,7 @@ TEST(LinuxInitrd, ThereIsOnlyOne) {
     TestMemory machine;
     LoadOptions options;
     options.modules.assign(2, {file(pattern(4), "initrd")});
-    EXPECT_EQ(error_of(file(LinuxImage{}.build()), options, machine.memory).failure(),
-              LoadFailure::unsupported);
+    EXPECT_EQ(error_of(file(LinuxImage{}.build()), options, machine.memory).failure(), LoadFailure::unsupported);
 }
 
 TEST(LinuxCommandLine, IsAsLongAsTheKernelAllows) {
@@ -277,8 +275,7 @@ TEST(LinuxCommandLine, AHugeStatedLimitIsCutToTheBootAreas) {
     TestMemory machine;
     LoadOptions options;
     options.command_line.assign(0x4000, 'x');
-    EXPECT_EQ(error_of(file(LinuxImage{.command_line_size = UINT32_MAX}.build()), options, machine.memory)
-                  .failure(),
+    EXPECT_EQ(error_of(file(LinuxImage{.command_line_size = UINT32_MAX}.build()), options, machine.memory).failure(),
               LoadFailure::does_not_fit);
 }
 
@@ -296,12 +293,10 @@ TEST(LinuxHeader, EveryBadFieldIsNamed) {
         {"signature", 0x202, 0, 4, LoadFailure::malformed, 0x202, "HdrS"},
         {"version", 0x206, 0x205, 2, LoadFailure::unsupported, 0x206, "boot protocol 2.06 or later"},
         {"zImage", 0x211, 0, 1, LoadFailure::unsupported, 0x211, "loaded high"},
-        {"short header", 0x201, 0x39, 1, LoadFailure::malformed, 0x201,
-         "a setup header that ends from 0x23c to 0x290"},
+        {"short header", 0x201, 0x39, 1, LoadFailure::malformed, 0x201, "a setup header that ends from 0x23c to 0x290"},
         {"long header", 0x201, 0x8f, 1, LoadFailure::malformed, 0x201, "a setup header that ends"},
         {"setup sectors", 0x1f1, 4, 1, LoadFailure::malformed, 0x1f1, "a kernel behind the setup code"},
-        {"no setup sectors mean 4", 0x1f1, 0, 1, LoadFailure::malformed, 0x1f1,
-         "a kernel behind the setup code"},
+        {"no setup sectors mean 4", 0x1f1, 0, 1, LoadFailure::malformed, 0x1f1, "a kernel behind the setup code"},
         {"kernel size", 0x1f4, 0x31, 4, LoadFailure::malformed, 0x1f4, "at most the 0x300 bytes"},
         {"huge kernel size", 0x1f4, 0xffffffff, 4, LoadFailure::malformed, 0x1f4, "at most the 0x300 bytes"},
         {"no alignment", 0x230, 0, 4, LoadFailure::malformed, 0x230, "a power of two"},

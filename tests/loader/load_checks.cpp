@@ -23,8 +23,7 @@ std::string check_loaded(const LoadedImage& loaded, const mmu::GuestMemory& memo
     const auto holds_entry = [entry](const PlacedRange& range) {
         return entry >= range.start.value && entry < range.end().value;
     };
-    if (std::none_of(loaded.placed.begin(), loaded.placed.end(), holds_entry))
-        return "the entry is outside the image";
+    if (std::none_of(loaded.placed.begin(), loaded.placed.end(), holds_entry)) return "the entry is outside the image";
     for (std::size_t i = 0; i < loaded.placed.size(); ++i) {
         const PlacedRange& range = loaded.placed[i];
         if (range.size == 0) return range.what + " is empty";

@@ -23,8 +23,7 @@ int main(int count, char** arguments) {
             Bytes bytes{std::byte{options[i][0]}, std::byte{options[i][1]}};
             append(bytes, image.bytes);
             std::ofstream seed(folder / (image.name + "-" + std::to_string(i)), std::ios::binary);
-            seed.write(reinterpret_cast<const char*>(bytes.data()),
-                       static_cast<std::streamsize>(bytes.size()));
+            seed.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
             if (!seed) {
                 std::fprintf(stderr, "%s: cannot be written\n", (folder / image.name).c_str());
                 return 1;

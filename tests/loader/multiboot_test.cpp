@@ -48,17 +48,15 @@ TEST(Multiboot, EntersAsTheSpecificationSays) {
 TEST(Multiboot, InformationDescribesMemory) {
     TestMemory machine;
     LoadOptions options;
-    options.memory_map = {
-        {{0}, 0x9fc00, MemoryType::usable},          {{0x9fc00}, 0x400, MemoryType::reserved},
-        {{0x100000}, 0x1000000, MemoryType::usable}, {{0x1100000}, 0x1000000, MemoryType::usable},
-        {{0x2200000}, 0x1000, MemoryType::acpi_nvs}, {{0x2201000}, 0x1000000, MemoryType::usable}};
+    options.memory_map = {{{0}, 0x9fc00, MemoryType::usable},          {{0x9fc00}, 0x400, MemoryType::reserved},
+                          {{0x100000}, 0x1000000, MemoryType::usable}, {{0x1100000}, 0x1000000, MemoryType::usable},
+                          {{0x2200000}, 0x1000, MemoryType::acpi_nvs}, {{0x2201000}, 0x1000000, MemoryType::usable}};
     (void)load(file(elf_image().build()), options, machine.memory);
     EXPECT_EQ(machine.number(information, 4),
               0x1245u);  // memory, command line, map, loader name, framebuffer
     EXPECT_EQ(machine.number(information + 4, 4), 639u);
     EXPECT_EQ(machine.number(information + 8, 4), 0x2000000u / 1024) << "two entries that touch are one";
-    const std::uint64_t length = machine.number(information + 44, 4),
-                        map = machine.number(information + 48, 4);
+    const std::uint64_t length = machine.number(information + 44, 4), map = machine.number(information + 48, 4);
     ASSERT_EQ(length, options.memory_map.size() * 24);
     for (std::size_t i = 0; i < options.memory_map.size(); ++i) {
         const std::uint64_t at = map + i * 24;
@@ -151,8 +149,7 @@ TEST(Multiboot, ModuleStringsHaveALimit) {
     options.modules.push_back({file(pattern(5)), std::string(4096 - 16 - 9 - 1, 'x')});
     EXPECT_NO_THROW((void)load(file(elf_image().build()), options, machine.memory));
     options.modules[0].command_line += 'x';
-    EXPECT_EQ(error_of(file(elf_image().build()), options, machine.memory).failure(),
-              LoadFailure::does_not_fit);
+    EXPECT_EQ(error_of(file(elf_image().build()), options, machine.memory).failure(), LoadFailure::does_not_fit);
 }
 
 TEST(Multiboot, CommandLinesHaveALimit) {
@@ -162,8 +159,7 @@ TEST(Multiboot, CommandLinesHaveALimit) {
     EXPECT_NO_THROW((void)load(file(elf_image().build()), options, machine.memory));
     EXPECT_EQ(machine.string(0x1a000).size(), 0x3fffu);
     options.command_line += 'x';
-    EXPECT_EQ(error_of(file(elf_image().build()), options, machine.memory).failure(),
-              LoadFailure::does_not_fit);
+    EXPECT_EQ(error_of(file(elf_image().build()), options, machine.memory).failure(), LoadFailure::does_not_fit);
 }
 
 TEST(MultibootHeader, IsSearchedInTheFirst8192Bytes) {
@@ -272,8 +268,7 @@ TEST(MultibootAddresses, OutsideRamIsRefused) {
     append(bytes, pattern(16));
     const LoadError error = error_of(file(bytes), {}, machine.memory);
     EXPECT_EQ(error.failure(), LoadFailure::does_not_fit);
-    EXPECT_STREQ(error.what(),
-                 "test.img: offset 0x10: expected the image inside RAM, found 0x30 bytes at 0xa0000");
+    EXPECT_STREQ(error.what(), "test.img: offset 0x10: expected the image inside RAM, found 0x30 bytes at 0xa0000");
 }
 
 }  // namespace

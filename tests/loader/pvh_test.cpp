@@ -12,11 +12,7 @@ using cpu::SegmentName;
 constexpr std::uint64_t start_info = 0x17000;
 
 ElfImage pvh_image(const Bytes& notes, bool is_64bit = false, std::uint64_t alignment = 4) {
-    return {is_64bit,
-            2,
-            0,
-            0x100010,
-            {{1, pattern(48), 0x100000, 0x100000, 0x2000}, {4, notes, 0, 0, 0, alignment}}};
+    return {is_64bit, 2, 0, 0x100010, {{1, pattern(48), 0x100000, 0x100000, 0x2000}, {4, notes, 0, 0, 0, alignment}}};
 }
 
 TEST(Pvh, EntersAsTheBootInterfaceSays) {
@@ -70,8 +66,7 @@ TEST(Pvh, StartInfoHoldsEverything) {
     for (std::size_t i = 0; i < 4; ++i) {
         EXPECT_EQ(machine.number(map + i * 24, 8), options.memory_map[i].start.value);
         EXPECT_EQ(machine.number(map + i * 24 + 8, 8), options.memory_map[i].size);
-        EXPECT_EQ(machine.number(map + i * 24 + 16, 4),
-                  static_cast<std::uint32_t>(options.memory_map[i].type));
+        EXPECT_EQ(machine.number(map + i * 24 + 16, 4), static_cast<std::uint32_t>(options.memory_map[i].type));
         EXPECT_EQ(machine.number(map + i * 24 + 20, 4), 0u);
     }
 }
@@ -114,8 +109,8 @@ TEST(PvhNote, IsFoundAmongOthers) {
 }
 
 TEST(PvhNote, OfAnotherOwnerOrTypeDoesNotCount) {
-    for (const Bytes& notes : {note("XEN", 18, pattern(4)), note("Xen2", 18, pattern(4)),
-                               note("Xe", 18, pattern(4)), note("Xen", 17, pattern(4)), Bytes(11), Bytes{}}) {
+    for (const Bytes& notes : {note("XEN", 18, pattern(4)), note("Xen2", 18, pattern(4)), note("Xe", 18, pattern(4)),
+                               note("Xen", 17, pattern(4)), Bytes(11), Bytes{}}) {
         TestMemory machine;
         EXPECT_EQ(load(file(pvh_image(notes).build()), {}, machine.memory).format, Format::elf);
         LoadOptions options;
@@ -161,8 +156,7 @@ TEST(Pvh, PlainElfStaysPossible) {
     TestMemory machine;
     LoadOptions options;
     options.format = Format::elf;
-    EXPECT_EQ(load(file(pvh_image(pvh_note(0x100004)).build()), options, machine.memory).entry_state.rip,
-              0x100010u);
+    EXPECT_EQ(load(file(pvh_image(pvh_note(0x100004)).build()), options, machine.memory).entry_state.rip, 0x100010u);
 }
 
 }  // namespace

@@ -25,9 +25,7 @@ struct TestMemory {
         EXPECT_TRUE(memory.read({address}, bytes)) << "at " << hexadecimal(address);
         return bytes;
     }
-    std::uint64_t number(std::uint64_t address, std::size_t width) const {
-        return get(read(address, width), 0, width);
-    }
+    std::uint64_t number(std::uint64_t address, std::size_t width) const { return get(read(address, width), 0, width); }
     std::string string(std::uint64_t address) const {
         std::string result;
         for (std::byte byte; (byte = read(address, 1)[0]) != std::byte{0}; ++address) {
@@ -37,9 +35,7 @@ struct TestMemory {
     }
 };
 
-inline ImageFile file(Bytes bytes, std::string name = "test.img") {
-    return {std::move(name), std::move(bytes)};
-}
+inline ImageFile file(Bytes bytes, std::string name = "test.img") { return {std::move(name), std::move(bytes)}; }
 
 // The error that a load ends in; a failure and an empty one if it succeeds.
 inline LoadError error_of(const ImageFile& image, const LoadOptions& options, mmu::GuestMemory& memory) {

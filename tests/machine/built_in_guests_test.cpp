@@ -38,8 +38,7 @@ GuestMode mode_of(const BuiltInGuest& guest) {
 std::vector<GuestParameter> every_guest() {
     std::vector<GuestParameter> parameters;
     for (const std::string_view engine : engine_names()) {
-        for (const BuiltInGuest& guest : built_in_guests())
-            parameters.push_back({engine, &guest, mode_of(guest)});
+        for (const BuiltInGuest& guest : built_in_guests()) parameters.push_back({engine, &guest, mode_of(guest)});
     }
     return parameters;
 }
@@ -88,12 +87,10 @@ class GuestTest : public EngineTest<GuestParameter, needs...> {
 };
 
 class BuiltInGuests : public GuestTest<> {};
-INSTANTIATE_TEST_SUITE_P(Engines, BuiltInGuests, testing::ValuesIn(every_guest()),
-                         parameter_name<GuestParameter>);
+INSTANTIATE_TEST_SUITE_P(Engines, BuiltInGuests, testing::ValuesIn(every_guest()), parameter_name<GuestParameter>);
 
 class GuestTimelines : public GuestTest<Need::time, Need::cpuid, Need::hypercalls> {};
-INSTANTIATE_TEST_SUITE_P(Engines, GuestTimelines, testing::ValuesIn(every_guest()),
-                         parameter_name<GuestParameter>);
+INSTANTIATE_TEST_SUITE_P(Engines, GuestTimelines, testing::ValuesIn(every_guest()), parameter_name<GuestParameter>);
 
 void expect_whole_job(const GuestRun& run, const BuiltInGuest& guest) {
     EXPECT_EQ(run.result.end, RunEnd::halted) << run.result.reason;
@@ -178,8 +175,7 @@ TEST_P(BuiltInGuests, StopWhereTheyAreAskedTo) {
 // ------------------------------------------------------------------------------------------
 
 bool is_hexadecimal(const json& value) {
-    return value.is_string() &&
-           std::regex_match(value.get<std::string>(), std::regex("0x(0|[1-9a-f][0-9a-f]{0,15})"));
+    return value.is_string() && std::regex_match(value.get<std::string>(), std::regex("0x(0|[1-9a-f][0-9a-f]{0,15})"));
 }
 bool is_count(const json& value) { return value.is_number_unsigned(); }
 
@@ -199,8 +195,7 @@ TEST_P(GuestTimelines, HaveEveryField) {
     std::set<std::string> kinds;
     for (const json& event : done.timeline.at("events")) {
         SCOPED_TRACE(event.dump());
-        for (const char* count : {"cycles", "instructions", "vcpu"})
-            EXPECT_TRUE(is_count(event.at(count))) << count;
+        for (const char* count : {"cycles", "instructions", "vcpu"}) EXPECT_TRUE(is_count(event.at(count))) << count;
         for (const char* address : {"cs", "rip"}) EXPECT_TRUE(is_hexadecimal(event.at(address))) << address;
         // The compatibility guest reads its leaves behind a far return, so all its events are in that mode.
         EXPECT_EQ(event.at("mode"), cpu::mode_name(architectural_mode(GetParam().mode)));
@@ -224,8 +219,7 @@ TEST_P(GuestTimelines, HaveEveryField) {
             EXPECT_EQ(event.at("index"), 0u);
             EXPECT_EQ(event.at("blob"), is_long() ? 64u : 32u);
             EXPECT_EQ(event.at("result"), "copied");
-            EXPECT_THAT(event.at("reason").get<std::string>(),
-                        HasSubstr(is_long() ? "EFER.LMA = 1" : "EFER.LMA = 0"));
+            EXPECT_THAT(event.at("reason").get<std::string>(), HasSubstr(is_long() ? "EFER.LMA = 1" : "EFER.LMA = 0"));
             EXPECT_EQ(event.at("generated"), false);
             expect_cost(event.at("cost"), timing.trap);
             EXPECT_THAT(event.at("bytes").get<std::string>(),
@@ -243,8 +237,7 @@ TEST_P(GuestTimelines, HaveEveryField) {
     }
     EXPECT_THAT(kinds, testing::ElementsAre("cpuid-leaf", "hypercall", "hypercall-page"));
     const json& totals = done.timeline.at("totals");
-    for (const char* count : {"instructions", "cycles", "traps"})
-        EXPECT_TRUE(is_count(totals.at(count))) << count;
+    for (const char* count : {"instructions", "cycles", "traps"}) EXPECT_TRUE(is_count(totals.at(count))) << count;
     EXPECT_GE(totals["cycles"], cycles);
     EXPECT_GT(totals["instructions"], instructions);
     EXPECT_EQ(totals["traps"], done.timeline["events"].size());
@@ -268,11 +261,10 @@ TEST_P(GuestTimelines, TellPeopleTheSame) {
     const GuestRun done = run(options());
     std::string text;
     for (const Event& event : done.events) text += format_event(event);
-    for (const char* words :
-         {"\"XenVMMXenVMM\"", "hypercall page(s), by MSR 0x40000000", "WRMSR 0x40000000", "index 0",
-          "copied: EFER.LMA = ", "= exit 480 + dispatch 220 + copy 410 + entry 309",
-          "the page begins:", "hypercall 17 xen_version(XENVER_version", "= 0x40011 through ",
-          "hypercall 18 console_io(CONSOLEIO_write"}) {
+    for (const char* words : {"\"XenVMMXenVMM\"", "hypercall page(s), by MSR 0x40000000", "WRMSR 0x40000000", "index 0",
+                              "copied: EFER.LMA = ", "= exit 480 + dispatch 220 + copy 410 + entry 309",
+                              "the page begins:", "hypercall 17 xen_version(XENVER_version", "= 0x40011 through ",
+                              "hypercall 18 console_io(CONSOLEIO_write"}) {
         EXPECT_THAT(text, HasSubstr(words));
     }
 }

@@ -24,8 +24,7 @@ class RecordingPorts final : public devices::PortDevice {
         return answer;
     }
     void write(std::uint16_t offset, unsigned width, std::uint32_t value) override {
-        log.push_back("write " + std::to_string(offset) + "/" + std::to_string(width) + " " +
-                      std::to_string(value));
+        log.push_back("write " + std::to_string(offset) + "/" + std::to_string(width) + " " + std::to_string(value));
     }
     std::vector<std::string> log;
     std::uint32_t answer = 0x44332211;
@@ -38,8 +37,7 @@ class RecordingMemory final : public devices::MemoryDevice {
         return 0x8877665544332211;
     }
     void write(std::uint64_t offset, unsigned width, std::uint64_t value) override {
-        log.push_back("write " + std::to_string(offset) + "/" + std::to_string(width) + " " +
-                      std::to_string(value));
+        log.push_back("write " + std::to_string(offset) + "/" + std::to_string(width) + " " + std::to_string(value));
     }
     std::vector<std::string> log;
 };
@@ -76,8 +74,7 @@ TEST_F(BusTest, RefusesOverlapsAndNamesBoth) {
         std::uint16_t start;
         std::uint32_t count;
     };
-    for (const Row row :
-         {Row{0x100, 4}, Row{0x103, 1}, Row{0x103, 8}, Row{0xff, 2}, Row{0, 0x10000}, Row{0x101, 2}}) {
+    for (const Row row : {Row{0x100, 4}, Row{0x103, 1}, Row{0x103, 8}, Row{0xff, 2}, Row{0, 0x10000}, Row{0x101, 2}}) {
         EXPECT_THAT(refusal([&] { bus.attach("second", row.start, row.count, more_ports); }),
                     AllOf(HasSubstr("second"), HasSubstr("first"), HasSubstr("overlap")));
     }
@@ -90,8 +87,7 @@ TEST_F(BusTest, RefusesOverlapsAndNamesBoth) {
 TEST_F(BusTest, RefusesPortsThatDoNotExist) {
     EXPECT_THAT(refusal([&] { bus.attach("none", 0x10, 0, ports); }), HasSubstr("none"));
     EXPECT_THAT(refusal([&] { bus.attach("too many", 0xfff0, 0x11, ports); }), HasSubstr("too many"));
-    EXPECT_THAT(refusal([&] { bus.attach("far too many", 1, 0xffffffff, ports); }),
-                HasSubstr("far too many"));
+    EXPECT_THAT(refusal([&] { bus.attach("far too many", 1, 0xffffffff, ports); }), HasSubstr("far too many"));
     EXPECT_EQ(refusal([&] { bus.attach("the last", 0xfff0, 0x10, ports); }), "accepted");
     EXPECT_EQ(bus.read_port(0xffff, 1), 0x11u);
 }
@@ -141,8 +137,7 @@ TEST_F(BusTest, RefusesMemoryThatOverlapsMemory) {
                 AllOf(HasSubstr("second"), HasSubstr("device")));
     EXPECT_NE(refusal([&] { bus.attach("unaligned", mmu::GuestPhysical{0xfed00800}, 0x1000, other_device); }),
               "accepted");
-    EXPECT_NE(refusal([&] { bus.attach("empty", mmu::GuestPhysical{0xfed00000}, 0, other_device); }),
-              "accepted");
+    EXPECT_NE(refusal([&] { bus.attach("empty", mmu::GuestPhysical{0xfed00000}, 0, other_device); }), "accepted");
 }
 
 TEST_F(BusTest, ReadsOnesFromMemoryNobodyHas) {

@@ -79,8 +79,7 @@ TEST_P(Configuration, OfInterceptHcallTakesNoBlobs) {
             xen::HvmConfig config{.flags = xen::hvm_config_flag::intercept_hcall, .msr = other_msr};
             row.set(config);
             ASSERT_EQ(scenario.trap().configure(config), xen::error_number::einval);
-            EXPECT_TRUE(
-                write_once(scenario, Scenario::msr, target).finished());  // the old one is still in force
+            EXPECT_TRUE(write_once(scenario, Scenario::msr, target).finished());  // the old one is still in force
             EXPECT_EQ(scenario.byte(layout::target + 1), scenario.mark(0));
             EXPECT_TRUE(write_once(scenario, other_msr, target).trap);
         }
@@ -94,7 +93,7 @@ struct IndexRow {
 
 TEST_P(Configuration, HasAnIndexInTheSyntheticRangeInTheNewestProfile) {
     constexpr IndexRow rows[] = {
-        {1, false},         {0x3fffffff, false}, {0x40000000, true},  {0x40000001, true},
+        {0x1234, false},    {0x3fffffff, false}, {0x40000000, true},  {0x40000001, true},
         {0x4fffffff, true}, {0x50000000, false}, {0xc0000082, false}, {0xffffffff, false},
     };
     for (const xen::Profile& profile : xen::profiles()) {
@@ -155,14 +154,11 @@ TEST_P(Configuration, BlobChangesBetweenTwoWrites) {
         Scenario scenario = make(profile);
         scenario.on_debug_byte([&](std::uint8_t) {
             const std::byte changed[] = {std::byte{0xaa}};
-            EXPECT_TRUE(scenario.machine().blob_memory().write(
-                Scenario::blob_address(scenario.blob_width()) + 0x10, changed));
+            EXPECT_TRUE(
+                scenario.machine().blob_memory().write(Scenario::blob_address(scenario.blob_width()) + 0x10, changed));
         });
         GuestCode program = scenario.code();
-        program.write_msr(Scenario::msr, target)
-            .out_al(debug_port)
-            .write_msr(Scenario::msr, target + 0x1000)
-            .hlt();
+        program.write_msr(Scenario::msr, target).out_al(debug_port).write_msr(Scenario::msr, target + 0x1000).hlt();
         ASSERT_TRUE(scenario.run(program).finished());
         EXPECT_EQ(scenario.byte(layout::target + 0x10), scenario.mark(0));
         EXPECT_EQ(scenario.byte(layout::target + 0x1010), 0xaa);
@@ -194,8 +190,7 @@ TEST_P(Configuration, FailedRunCompletesOnceTheBlobIsThere) {
         EXPECT_THAT(scenario.changed_pages(), IsEmpty());
 
         for (const unsigned width : {32u, 64u}) {
-            scenario.machine().blob_memory().map(Scenario::blob_address(width),
-                                                 Scenario::marked_blob(width, 2));
+            scenario.machine().blob_memory().map(Scenario::blob_address(width), Scenario::marked_blob(width, 2));
         }
         const Ending third = scenario.run_on();
         ASSERT_TRUE(third.finished()) << third.result.reason;
@@ -225,7 +220,7 @@ TEST_P(Configuration, TakesSeveralPagesOverAndOver) {
     }
 }
 
-// 256 different pages of the largest blob, each to a page of its own, one after the other by one loop.
+// All 255 pages of the largest blob, each to a page of its own, by one loop.
 TEST_P(Configuration, LaysOutTheLargestBlobPageByPage) {
     Scenario scenario = make(xen::default_profile());
     constexpr unsigned pages = 255;

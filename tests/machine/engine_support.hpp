@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "tests/machine/guest_mode.hpp"
 #include "machine/engines.hpp"
+#include "tests/machine/guest_mode.hpp"
 
 namespace xenolith::machine::test {
 
@@ -21,7 +21,7 @@ namespace xenolith::machine::test {
 enum class Need : std::uint8_t {
     cpuid,       // the machine is asked about each CPUID
     hypercalls,  // VMCALL and VMMCALL reach the machine
-    time,  // the clock is the timing preset's, instructions are counted, and runs are the same to the cycle
+    time,        // the clock is the timing preset's, instructions are counted, and runs are the same to the cycle
 };
 
 struct Case {
@@ -47,8 +47,8 @@ inline std::vector<std::string_view> engine_names() {
 inline std::string identifier(std::string_view text) {
     std::string name(text);
     for (char& letter : name) {
-        const bool fits = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                          (letter >= '0' && letter <= '9');
+        const bool fits =
+            (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9');
         if (!fits) letter = '_';
     }
     return name;
@@ -98,8 +98,7 @@ class EngineTest : public testing::TestWithParam<Parameter> {
         const testing::TestInfo* const info = testing::UnitTest::GetInstance()->current_test_info();
         Case wanted{.name = info->name(), .needs = all_needs};
         if constexpr (requires(const Parameter& p) { p.mode; }) wanted.mode = this->GetParam().mode;
-        if (const auto reason = cannot_run(*find_engine(this->GetParam().engine), wanted))
-            GTEST_SKIP() << *reason;
+        if (const auto reason = cannot_run(*find_engine(this->GetParam().engine), wanted)) GTEST_SKIP() << *reason;
         prepare();
     }
     // What a fixture sets up once it is known that the engine can.

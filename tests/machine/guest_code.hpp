@@ -12,8 +12,8 @@
 
 namespace xenolith::machine::test {
 
-inline constexpr cpu::GeneralRegister eax = cpu::rax, ecx = cpu::rcx, edx = cpu::rdx, ebx = cpu::rbx,
-                                      ebp = cpu::rbp, esi = cpu::rsi, edi = cpu::rdi;
+inline constexpr cpu::GeneralRegister eax = cpu::rax, ecx = cpu::rcx, edx = cpu::rdx, ebx = cpu::rbx, ebp = cpu::rbp,
+                                      esi = cpu::rsi, edi = cpu::rdi;
 
 class GuestCode {
   public:
@@ -25,17 +25,11 @@ class GuestCode {
         if (value >> 32 != 0) throw std::invalid_argument("mov: a 32-bit value is needed");
         return operand_size_32().bytes({0xb8u + to}).little_endian(value, 4);
     }
-    GuestCode& mov(cpu::GeneralRegister to, cpu::GeneralRegister from) {
-        return two_registers(0x89, to, from);
-    }
-    GuestCode& add(cpu::GeneralRegister to, cpu::GeneralRegister from) {
-        return two_registers(0x01, to, from);
-    }
+    GuestCode& mov(cpu::GeneralRegister to, cpu::GeneralRegister from) { return two_registers(0x89, to, from); }
+    GuestCode& add(cpu::GeneralRegister to, cpu::GeneralRegister from) { return two_registers(0x01, to, from); }
     // The immediate is sign-extended.
     GuestCode& add(cpu::GeneralRegister to, std::int8_t value) { return with_immediate(0, to, value); }
-    GuestCode& exclusive_or(cpu::GeneralRegister to, std::int8_t value) {
-        return with_immediate(6, to, value);
-    }
+    GuestCode& exclusive_or(cpu::GeneralRegister to, std::int8_t value) { return with_immediate(6, to, value); }
     // The same bytes in every width.
     GuestCode& mov_al(std::uint8_t value) { return bytes({0xb0, value}); }
     // Writes AL to DS:address, which lies below 64 KiB so that 16-bit code reaches it.

@@ -20,9 +20,8 @@ constexpr std::uint64_t gibibyte = std::uint64_t{1} << 30;
 constexpr unsigned vectors = 32;
 
 namespace selector {
-constexpr std::uint16_t code32 = 0x08, data32 = 0x10, code64 = 0x18, code16 = 0x20, data16 = 0x28,
-                        user_code32 = 0x33, user_data = 0x3b, user_code64 = 0x43, task32 = 0x48,
-                        high_code16 = 0x50, task64 = 0x58;
+constexpr std::uint16_t code32 = 0x08, data32 = 0x10, code64 = 0x18, code16 = 0x20, data16 = 0x28, user_code32 = 0x33,
+                        user_data = 0x3b, user_code64 = 0x43, task32 = 0x48, high_code16 = 0x50, task64 = 0x58;
 constexpr std::uint16_t table_limit = 0x67;
 }  // namespace selector
 
@@ -120,9 +119,7 @@ void write_page_tables(mmu::GuestMemory& memory) {
     each_gibibyte(pointers64, pointers64 + 8, directory_pae.value | table, 8);
 }
 
-bool pushes_error_code(unsigned vector) {
-    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
-}
+bool pushes_error_code(unsigned vector) { return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17; }
 
 // A handler pushes what the CPU did not (a zero for the error code, the vector), then every register, and
 // halts. read_trap finds all of it on the stack.
@@ -153,8 +150,7 @@ void write_handlers(mmu::GuestMemory& memory) {
         write(64, at64, vector);
         put(memory, layout::vectors + vector * 4, at16.value, 4);
         put(memory, layout::gates32 + vector * 8, at32.value | selector::code32 << 16 | interrupt_gate << 32);
-        put(memory, layout::gates64 + vector * 16,
-            at64.value | selector::code64 << 16 | interrupt_gate << 32);
+        put(memory, layout::gates64 + vector * 16, at64.value | selector::code64 << 16 | interrupt_gate << 32);
     }
 }
 
@@ -165,18 +161,12 @@ bool uses_upper_mapping(GuestMode mode) {
 
 SegmentRegister code_segment(GuestMode mode) {
     switch (mode) {
-        case GuestMode::protected16:
-            return cpu::flat_code_segment(selector::code16, 16);
-        case GuestMode::compatibility16:
-            return high_code16();
-        case GuestMode::long64:
-            return cpu::flat_code_segment(selector::code64, 64);
-        case GuestMode::user64:
-            return cpu::flat_code_segment(selector::user_code64, 64, 3);
-        case GuestMode::user32:
-            return cpu::flat_code_segment(selector::user_code32, 32, 3);
-        default:
-            return cpu::flat_code_segment(selector::code32, 32);
+        case GuestMode::protected16: return cpu::flat_code_segment(selector::code16, 16);
+        case GuestMode::compatibility16: return high_code16();
+        case GuestMode::long64: return cpu::flat_code_segment(selector::code64, 64);
+        case GuestMode::user64: return cpu::flat_code_segment(selector::user_code64, 64, 3);
+        case GuestMode::user32: return cpu::flat_code_segment(selector::user_code32, 32, 3);
+        default: return cpu::flat_code_segment(selector::code32, 32);
     }
 }
 
@@ -241,19 +231,16 @@ unsigned code_width(GuestMode mode) {
         case GuestMode::real:
         case GuestMode::vm86:
         case GuestMode::protected16:
-        case GuestMode::compatibility16:
-            return 16;
+        case GuestMode::compatibility16: return 16;
         case GuestMode::long64:
-        case GuestMode::user64:
-            return 64;
-        default:
-            return 32;
+        case GuestMode::user64: return 64;
+        default: return 32;
     }
 }
 
 bool long_mode_active(GuestMode mode) {
-    return mode == GuestMode::long64 || mode == GuestMode::compatibility32 ||
-           mode == GuestMode::compatibility16 || mode == GuestMode::user64;
+    return mode == GuestMode::long64 || mode == GuestMode::compatibility32 || mode == GuestMode::compatibility16 ||
+           mode == GuestMode::user64;
 }
 
 bool is_privileged(GuestMode mode) {
@@ -262,20 +249,14 @@ bool is_privileged(GuestMode mode) {
 
 cpu::Mode architectural_mode(GuestMode mode) {
     switch (mode) {
-        case GuestMode::real:
-            return cpu::Mode::real;
-        case GuestMode::vm86:
-            return cpu::Mode::vm86;
-        case GuestMode::protected16:
-            return cpu::Mode::protected16;
+        case GuestMode::real: return cpu::Mode::real;
+        case GuestMode::vm86: return cpu::Mode::vm86;
+        case GuestMode::protected16: return cpu::Mode::protected16;
         case GuestMode::long64:
-        case GuestMode::user64:
-            return cpu::Mode::long64;
+        case GuestMode::user64: return cpu::Mode::long64;
         case GuestMode::compatibility32:
-        case GuestMode::compatibility16:
-            return cpu::Mode::compatibility;
-        default:
-            return cpu::Mode::protected32;
+        case GuestMode::compatibility16: return cpu::Mode::compatibility;
+        default: return cpu::Mode::protected32;
     }
 }
 

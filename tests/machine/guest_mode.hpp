@@ -33,16 +33,8 @@ constexpr std::string_view guest_mode_name(GuestMode mode) {
 }
 
 inline constexpr std::array every_mode = {
-    GuestMode::real,
-    GuestMode::vm86,
-    GuestMode::protected16,
-    GuestMode::protected32,
-    GuestMode::paged32,
-    GuestMode::pae32,
-    GuestMode::long64,
-    GuestMode::compatibility32,
-    GuestMode::compatibility16,
-    GuestMode::user32,
+    GuestMode::real,   GuestMode::vm86,   GuestMode::protected16,     GuestMode::protected32,     GuestMode::paged32,
+    GuestMode::pae32,  GuestMode::long64, GuestMode::compatibility32, GuestMode::compatibility16, GuestMode::user32,
     GuestMode::user64,
 };
 // CPL 0, so that WRMSR reaches the trap.
@@ -93,8 +85,7 @@ struct Trap {
     std::optional<std::uint64_t> error_code;  // real mode has none
     std::uint16_t cs = 0;
     std::uint64_t rip = 0, rflags = 0;
-    std::array<std::uint64_t, 16>
-        registers{};  // 32 bits of the first eight, outside long mode; RSP only in it
+    std::array<std::uint64_t, 16> registers{};  // 32 bits of the first eight, outside long mode; RSP only in it
 };
 // `state` is that of a CPU halted in a handler; empty if it halted elsewhere.
 std::optional<Trap> read_trap(const mmu::GuestMemory& memory, GuestMode mode, const cpu::CpuState& state);

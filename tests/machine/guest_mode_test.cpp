@@ -78,8 +78,7 @@ TEST(CannotRun, NamesTheEngineTheTestAndTheReason) {
     engine.reproducible = false;
     EXPECT_EQ(cannot_run(engine, needy), "abacus cannot run Test: its time is the host's");
     engine.shows_hypercalls = false;
-    EXPECT_EQ(cannot_run(engine, needy),
-              "abacus cannot run Test: VMCALL and VMMCALL do not reach the machine");
+    EXPECT_EQ(cannot_run(engine, needy), "abacus cannot run Test: VMCALL and VMMCALL do not reach the machine");
     engine.shows_cpuid = false;
     EXPECT_EQ(cannot_run(engine, needy), "abacus cannot run Test: it answers CPUID itself");
     EXPECT_EQ(cannot_run(engine, plain), std::nullopt);
@@ -90,6 +89,16 @@ TEST(CannotRun, NamesTheEngineTheTestAndTheReason) {
     EXPECT_EQ(cannot_run(engine, plain), std::nullopt);
     EXPECT_THAT(*cannot_run(engine, {.name = "Test", .mode = GuestMode::pae32}),
                 testing::StartsWith("abacus cannot run Test: pae32 code: "));
+}
+
+// What a host refuses is skipped. It may not refuse these, or a broken engine could hide behind it.
+TEST(Engines, RunTheBasicModesWhereverTheyRun) {
+    for (const EngineChoice& engine : engine_choices()) {
+        if (cannot_run(engine, {.name = "anything"})) continue;
+        for (const GuestMode mode : {GuestMode::real, GuestMode::protected32, GuestMode::long64, GuestMode::user64}) {
+            EXPECT_EQ(host_refuses(engine, mode), std::nullopt) << engine.name << ", " << guest_mode_name(mode);
+        }
+    }
 }
 
 TEST(Engines, AreFoundByName) {

@@ -20,15 +20,14 @@ class LeavingWorld final : public cpu::Environment {
     std::uint64_t mmio_read(const cpu::Moment&, mmu::GuestPhysical, unsigned) override { return 0; }
     void mmio_write(const cpu::Moment&, mmu::GuestPhysical, unsigned, std::uint64_t) override {}
     cpu::MsrOutcome msr_read(const cpu::Moment&, std::uint32_t, bool) override { return {}; }
-    cpu::MsrOutcome msr_write(const cpu::Moment&, std::uint32_t, std::uint64_t, bool,
-                              const cpu::CpuState&) override {
+    cpu::MsrOutcome msr_write(const cpu::Moment&, std::uint32_t, std::uint64_t, bool, const cpu::CpuState&) override {
         return {};
     }
     cpu::CpuidLeaf cpuid(const cpu::Moment&, std::uint32_t, std::uint32_t, cpu::CpuidLeaf model) override {
         return model;
     }
-    cpu::HypercallOutcome hypercall(const cpu::Moment& moment, cpu::HypercallInstruction,
-                                    const cpu::CpuState& state, cpu::LinearMemory&) override {
+    cpu::HypercallOutcome hypercall(const cpu::Moment& moment, cpu::HypercallInstruction, const cpu::CpuState& state,
+                                    cpu::LinearMemory&) override {
         xen::HypercallRegisters registers;
         std::copy_n(state.registers.begin(), registers.general.size(), registers.general.begin());
         registers.long_mode_code = state.in_64bit_code();

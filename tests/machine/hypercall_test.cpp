@@ -30,8 +30,7 @@ void prepare_version_call(GuestCode& code) { code.mov(ebx, 0).mov(edi, 0); }
 
 const HypercallMade& only_call(const Scenario& scenario) {
     const auto calls = scenario.events<HypercallMade>();
-    if (calls.size() != 1)
-        throw std::logic_error("one hypercall was expected, not " + std::to_string(calls.size()));
+    if (calls.size() != 1) throw std::logic_error("one hypercall was expected, not " + std::to_string(calls.size()));
     return std::get<HypercallMade>(calls[0]->what);
 }
 
@@ -75,8 +74,7 @@ TEST_P(Hypercalls, AreMadeWithoutAPage) {
             EXPECT_EQ(event.moment.rip, at);
             EXPECT_EQ(event.moment.mode, architectural_mode(GetParam().mode));
             EXPECT_EQ(event.instruction, call.through);
-            EXPECT_THAT(scenario.remarks(),
-                        testing::ElementsAre(HasSubstr("has not written the hypercall MSR")));
+            EXPECT_THAT(scenario.remarks(), testing::ElementsAre(HasSubstr("has not written the hypercall MSR")));
             EXPECT_THAT(scenario.page_writes(), IsEmpty());
             EXPECT_THAT(scenario.changed_pages(), IsEmpty());
         }
@@ -103,11 +101,9 @@ TEST_P(Hypercalls, AreRefusedByNameAndByNumber) {
 // A doorbell works in 16-bit code and on every engine. Xen's own stub means something else in 16-bit code,
 // and needs an engine whose VMCALL reaches the machine.
 TEST_P(HypercallPages, OfEveryKindAreCalledThrough) {
-    for (const xen::StubKind kind :
-         {xen::StubKind::vmcall, xen::StubKind::vmmcall, xen::StubKind::doorbell}) {
+    for (const xen::StubKind kind : {xen::StubKind::vmcall, xen::StubKind::vmmcall, xen::StubKind::doorbell}) {
         const bool needs_more = kind != xen::StubKind::doorbell;
-        if (needs_more &&
-            (code_width(GetParam().mode) == 16 || !find_engine(GetParam().engine)->shows_hypercalls))
+        if (needs_more && (code_width(GetParam().mode) == 16 || !find_engine(GetParam().engine)->shows_hypercalls))
             continue;
         SCOPED_TRACE(xen::stub_kind_name(kind));
         Scenario scenario(options(GetParam(), cpu::Vendor::intel));
@@ -144,7 +140,8 @@ TEST_P(HypercallPages, GeneratedHaveAStubInEverySlot) {
             SCOPED_TRACE(profile.name);
             Scenario scenario(options(GetParam(), vendor, profile, true));
             GuestCode program = scenario.code();
-            ASSERT_TRUE(scenario.run(program.write_msr(Scenario::msr, target).hlt()).finished());
+            const Ending ending = scenario.run(program.write_msr(Scenario::msr, target).hlt());
+            ASSERT_TRUE(ending.finished()) << ending.result.reason;
             const std::vector<std::byte> page = scenario.page(layout::target);
             for (std::uint32_t number = 0; number < xen::slots_per_page; ++number) {
                 // b8 imm32; 0f 01 c1 or 0f 01 d9; c3; the rest cc

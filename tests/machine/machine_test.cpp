@@ -58,8 +58,7 @@ TEST(MachineOptions, RefuseAConfigurationAsTheProfileDoes) {
                            : testing::Matcher<std::string>(testing::StrEq("built"));
         };
         EXPECT_THAT(refusal(index), expected(profile.name == "linux-6.15"));
-        EXPECT_THAT(refusal(intercept),
-                    expected(profile.name == "linux-2.6.33" || profile.name == "linux-5.10"));
+        EXPECT_THAT(refusal(intercept), expected(profile.name == "linux-2.6.33" || profile.name == "linux-5.10"));
     }
 }
 
@@ -67,9 +66,7 @@ TEST(MachineMemory, HasThePcsGapAndGoesOnAboveFourGibibytes) {
     MachineOptions options;
     options.ram = std::uint64_t{5} << 30;
     Machine machine(options);
-    const auto is_ram = [&](std::uint64_t address) {
-        return machine.memory().is_ram(mmu::GuestPhysical{address}, 1);
-    };
+    const auto is_ram = [&](std::uint64_t address) { return machine.memory().is_ram(mmu::GuestPhysical{address}, 1); };
     EXPECT_TRUE(is_ram(0x9ffff));
     EXPECT_FALSE(is_ram(0xa0000));
     EXPECT_TRUE(is_ram(0x100000));
@@ -193,8 +190,7 @@ class WrittenFile : public testing::Test {
     ~WrittenFile() override { std::filesystem::remove_all(folder); }
     std::vector<std::string> names() const {
         std::vector<std::string> found;
-        for (const auto& entry : std::filesystem::directory_iterator(folder))
-            found.push_back(entry.path().filename());
+        for (const auto& entry : std::filesystem::directory_iterator(folder)) found.push_back(entry.path().filename());
         return found;
     }
     std::filesystem::path folder;

@@ -26,8 +26,7 @@ enum class Ends : std::uint8_t {
 // One result per profile, oldest first.
 using ByProfile = std::array<Ends, 4>;
 constexpr ByProfile all(Ends ends) { return {ends, ends, ends, ends}; }
-constexpr ByProfile copied = all(Ends::copied), refused = all(Ends::refused),
-                    not_trapped = all(Ends::not_trapped_gp);
+constexpr ByProfile copied = all(Ends::copied), refused = all(Ends::refused), not_trapped = all(Ends::not_trapped_gp);
 constexpr ByProfile unreadable = {Ends::refused, Ends::run_fails, Ends::run_fails, Ends::run_fails};
 // An index the CPU has: the older two ask the CPU first; the newest does not accept it as an index at all.
 constexpr ByProfile of_the_cpu = {Ends::cpu_takes_it, Ends::cpu_takes_it, Ends::copied, Ends::cpu_takes_it};
@@ -58,15 +57,13 @@ void blob_size(Scenario& scenario) {
 }
 void map_255_pages(Scenario& scenario) {
     for (const unsigned width : {32u, 64u}) {
-        scenario.machine().blob_memory().map(Scenario::blob_address(width),
-                                             Scenario::marked_blob(width, 255));
+        scenario.machine().blob_memory().map(Scenario::blob_address(width), Scenario::marked_blob(width, 255));
     }
     blob_size<255>(scenario);
 }
 template <std::uint64_t Address>
 void blob_at(Scenario& scenario) {
-    reconfigure(scenario,
-                [](xen::HvmConfig& config) { config.blob_addr_32 = config.blob_addr_64 = Address; });
+    reconfigure(scenario, [](xen::HvmConfig& config) { config.blob_addr_32 = config.blob_addr_64 = Address; });
 }
 template <std::uint64_t Bytes>
 void move_blob(Scenario& scenario) {
@@ -105,18 +102,15 @@ constexpr Row rows[] = {
     {"blob unmapped", target, unreadable, unreadable, [](Scenario& scenario) { scenario.unmap_blobs(); }},
     {"blob unaligned", target, copied, copied, move_blob<0x123>, Scenario::msr, 0x123},
     {"blob unaligned by a byte", target, copied, copied, move_blob<1>, Scenario::msr, 1},
-    {"blob unaligned, reaching past its end", target | 1, unreadable, copied, move_blob<0xfff>, Scenario::msr,
-     0xfff},
+    {"blob unaligned, reaching past its end", target | 1, unreadable, copied, move_blob<0xfff>, Scenario::msr, 0xfff},
     {"last page unmapped, first page wanted", target, copied, copied, unmap_the_last_page},
     {"last page unmapped and wanted", target | 1, unreadable, copied, unmap_the_last_page},
-    {"last page of the 64-bit blob unmapped and wanted", target | 2, refused, unreadable,
-     unmap_the_last_page},
+    {"last page of the 64-bit blob unmapped and wanted", target | 2, refused, unreadable, unmap_the_last_page},
 
     // The guest page.
     {"high RAM, by EDX", layout::high_ram.value, copied, copied},
     {"high RAM, by EDX, index 1", (layout::high_ram + 0x3000).value | 1, copied, copied},
-    {"last page of high RAM", layout::high_ram.value + layout::high_ram_size - mmu::page_size, copied,
-     copied},
+    {"last page of high RAM", layout::high_ram.value + layout::high_ram_size - mmu::page_size, copied, copied},
     {"behind high RAM", (layout::high_ram + layout::high_ram_size).value, refused, refused},
     {"EDX where nothing is", 0x12'0000'0000 | target, refused, refused},
     {"above MAXPHYADDR", maximum_physical | target, refused, refused},
@@ -202,8 +196,8 @@ void MsrWrite::expect_event(Scenario& scenario, std::string_view result) {
     EXPECT_EQ(write.address, row().value & ~mmu::page_mask);
     EXPECT_EQ(write.index, row().value & mmu::page_mask);
     EXPECT_EQ(write.blob, scenario.blob_width());
-    EXPECT_EQ(write.cost, result == "copied" ? scenario.machine().timing().trap
-                                             : scenario.machine().timing().plain_trap());
+    EXPECT_EQ(write.cost,
+              result == "copied" ? scenario.machine().timing().trap : scenario.machine().timing().plain_trap());
     EXPECT_EQ(scenario.machine().totals().traps, 1u);
     const Event& event = *scenario.events<HypercallPageWrite>()[0];
     EXPECT_EQ(event.moment.mode, architectural_mode(scenario.mode()));
@@ -263,13 +257,10 @@ TEST_P(MsrWrite, EndsAsTheProfileSays) {
         const Ending ending = scenario.run(program);
         // The latch is taken whenever the trap sees the write, however it ends.
         const bool seen = ends[number] != Ends::not_trapped_gp && ends[number] != Ends::cpu_takes_it;
-        EXPECT_EQ(scenario.trap().latched_long_mode(), seen && profile.latches_long_mode
-                                                           ? std::optional(long_mode_active(GetParam().mode))
-                                                           : std::nullopt);
+        EXPECT_EQ(scenario.trap().latched_long_mode(),
+                  seen && profile.latches_long_mode ? std::optional(long_mode_active(GetParam().mode)) : std::nullopt);
         switch (ends[number]) {
-            case Ends::copied:
-                expect_copied(scenario, ending);
-                break;
+            case Ends::copied: expect_copied(scenario, ending); break;
             case Ends::refused:
                 expect_fault(scenario, ending, at);
                 expect_event(scenario, "#GP");
@@ -280,14 +271,11 @@ TEST_P(MsrWrite, EndsAsTheProfileSays) {
                 break;
             case Ends::cpu_takes_it:
                 EXPECT_TRUE(ending.finished()) << ending.result.reason;
-                EXPECT_EQ(row().msr == lstar ? ending.state.msr.lstar : ending.state.msr.sysenter_eip,
-                          row().value);
+                EXPECT_EQ(row().msr == lstar ? ending.state.msr.lstar : ending.state.msr.sysenter_eip, row().value);
                 EXPECT_THAT(scenario.changed_pages(), IsEmpty());
                 EXPECT_THAT(scenario.page_writes(), IsEmpty());
                 break;
-            case Ends::run_fails:
-                expect_failure(scenario, ending, at);
-                break;
+            case Ends::run_fails: expect_failure(scenario, ending, at); break;
         }
     }
 }

@@ -16,9 +16,7 @@ constexpr std::uint64_t target = layout::target.value;
 
 class NewCode : public EngineTest<InMode> {
   protected:
-    void prepare() override {
-        scenario.emplace(ScenarioOptions{.engine = GetParam().engine, .mode = GetParam().mode});
-    }
+    void prepare() override { scenario.emplace(ScenarioOptions{.engine = GetParam().engine, .mode = GetParam().mode}); }
 
     static std::vector<std::byte> filled_page(unsigned value = 0xf4) {  // HLT
         return std::vector<std::byte>(mmu::page_size, static_cast<std::byte>(value));
@@ -164,11 +162,7 @@ TEST_P(NewCode, FollowsAWrmsrThatEndsInThePage) {
 // the next.
 TEST_P(NewCode, MixesWithTheGuestsOwnStores) {
     const auto patch = [&](GuestCode& code, std::uint8_t value) {
-        code.mov_al(value)
-            .store_al(target + 1)
-            .mov(eax, 0)
-            .call(scenario->offset(layout::target))
-            .add(edi, eax);
+        code.mov_al(value).store_al(target + 1).mov(eax, 0).call(scenario->offset(layout::target)).add(edi, eax);
     };
     GuestCode old = scenario->code(layout::target);
     old.mov_al(1).ret();
@@ -179,10 +173,7 @@ TEST_P(NewCode, MixesWithTheGuestsOwnStores) {
     patch(program, 3);
     program.write_msr(Scenario::msr, target).mov(eax, 0).call(scenario->offset(layout::target)).add(edi, eax);
     patch(program, 4);
-    program.write_msr(Scenario::msr, target | 1)
-        .mov(eax, 0)
-        .call(scenario->offset(layout::target))
-        .add(edi, eax);
+    program.write_msr(Scenario::msr, target | 1).mov(eax, 0).call(scenario->offset(layout::target)).add(edi, eax);
     const Ending ending = scenario->run(program.hlt());
     ASSERT_TRUE(ending.finished()) << ending.result.reason;
     EXPECT_EQ(low(ending, edi), 2u + 3u + scenario->mark(0) + 4u + scenario->mark(1));

@@ -65,8 +65,7 @@ TEST_P(Unprivileged, ReadIsRefusedToo) {
 }
 
 class UnprivilegedHypercall : public EngineTest<InMode, Need::hypercalls> {};
-INSTANTIATE_TEST_SUITE_P(Engines, UnprivilegedHypercall, in_modes(unprivileged_modes),
-                         parameter_name<InMode>);
+INSTANTIATE_TEST_SUITE_P(Engines, UnprivilegedHypercall, in_modes(unprivileged_modes), parameter_name<InMode>);
 
 TEST_P(UnprivilegedHypercall, IsAnsweredWithEperm) {
     Scenario scenario({.engine = GetParam().engine, .mode = GetParam().mode});

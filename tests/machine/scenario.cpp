@@ -47,8 +47,7 @@ Scenario::Scenario(const ScenarioOptions& options) : mode_(options.mode) {
 GuestCode Scenario::code(mmu::GuestPhysical at) const { return {code_width(mode_), offset(at)}; }
 
 void Scenario::put(mmu::GuestPhysical at, std::span<const std::byte> bytes) {
-    if (!machine_->memory().write(at, bytes))
-        throw std::logic_error("a test puts bytes where there is no RAM");
+    if (!machine_->memory().write(at, bytes)) throw std::logic_error("a test puts bytes where there is no RAM");
 }
 
 std::vector<std::byte> Scenario::page(mmu::GuestPhysical at) const {
@@ -125,8 +124,7 @@ std::vector<std::uint64_t> Scenario::changed_pages() const {
         for (std::uint64_t at = 0; at < now.size(); at += mmu::page_size) {
             const mmu::GuestPhysical page = range.start + at;
             if (page >= layout::stacks && page < layout::stacks + layout::stacks_size) continue;
-            if (std::memcmp(&now[at], &range.bytes[at], mmu::page_size) != 0)
-                changed.push_back(page.page_number());
+            if (std::memcmp(&now[at], &range.bytes[at], mmu::page_size) != 0) changed.push_back(page.page_number());
         }
     }
     std::ranges::sort(changed);

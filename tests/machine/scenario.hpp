@@ -43,9 +43,7 @@ struct Ending {
     // The program came to its own HLT.
     bool finished() const { return result.end == RunEnd::halted && !trap; }
     // By which the engine returned before the instruction at `rip` happened.
-    bool failed_with(int error) const {
-        return result.end == RunEnd::run_failed && result.error_number == error;
-    }
+    bool failed_with(int error) const { return result.end == RunEnd::run_failed && result.error_number == error; }
 };
 
 class Scenario {

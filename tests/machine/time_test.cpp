@@ -28,8 +28,7 @@ std::vector<TimeParameter> every_preset() {
     std::vector<TimeParameter> parameters;
     for (const std::string_view engine : engine_names()) {
         for (const GuestMode mode : time_modes) {
-            for (const cpu::Timing& timing : cpu::timing_presets())
-                parameters.push_back({engine, mode, &timing});
+            for (const cpu::Timing& timing : cpu::timing_presets()) parameters.push_back({engine, mode, &timing});
         }
     }
     return parameters;
@@ -59,8 +58,7 @@ class TimeStamps : public EngineTest<TimeParameter, Need::time, Need::cpuid, Nee
         return timing().cost_of(cpu::CostClass::time_stamp) + 4u * timing().cost_of(cpu::CostClass::simple);
     }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, TimeStamps, testing::ValuesIn(every_preset()),
-                         parameter_name<TimeParameter>);
+INSTANTIATE_TEST_SUITE_P(Engines, TimeStamps, testing::ValuesIn(every_preset()), parameter_name<TimeParameter>);
 
 constexpr auto nothing = [](GuestCode&) {};
 
@@ -70,8 +68,7 @@ TEST_P(TimeStamps, AroundMovesReadTheirClasses) {
 
 TEST_P(TimeStamps, AroundTheWrmsrReadTheConfiguredSum) {
     const cpu::TrapCost& cost = timing().trap;
-    const std::uint64_t around =
-        measured(layout::target.value, Scenario::msr, [](GuestCode& code) { code.wrmsr(); });
+    const std::uint64_t around = measured(layout::target.value, Scenario::msr, [](GuestCode& code) { code.wrmsr(); });
     EXPECT_EQ(around - frame(), cost.exit + cost.dispatch + cost.copy + cost.entry);
     EXPECT_GT(cost.exit, 0u);
     EXPECT_GT(cost.dispatch, 0u);

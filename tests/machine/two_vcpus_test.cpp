@@ -17,8 +17,7 @@ struct Pair {
     GuestMode mode, second;  // of vCPU 0 and vCPU 1
 
     std::string name() const {
-        return identifier(engine) + "_" + identifier(guest_mode_name(mode)) + "_" +
-               identifier(guest_mode_name(second));
+        return identifier(engine) + "_" + identifier(guest_mode_name(mode)) + "_" + identifier(guest_mode_name(second));
     }
 };
 void PrintTo(const Pair& parameter, std::ostream* out) { *out << parameter.name(); }

@@ -203,55 +203,46 @@ TEST_P(GuestMemoryRefusal, SaysWhatIsWrongInOneLine) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, GuestMemoryRefusal,
-    testing::Values(Refusal{"OverlapFromBelow",
-                            [](GuestMemory& memory) { memory.add_ram({0xff000}, 0x2000, "new"); },
-                            {"'new' (0xff000-0x100fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
-                    Refusal{"OverlapFromAbove",
-                            [](GuestMemory& memory) { memory.add_device({0x10f000}, 0x2000, "new"); },
-                            {"'new' (0x10f000-0x110fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
-                    Refusal{"OverlapInside",
-                            [](GuestMemory& memory) { memory.add_rom({0x101000}, bytes_of("x"), "new"); },
-                            {"'new' (0x101000-0x101fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
-                    Refusal{"OverlapAround",
-                            [](GuestMemory& memory) { memory.add_device({0}, 0x200000, "new"); },
-                            {"'new' (0x0-0x1fffff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
-                    Refusal{"SameRange",
-                            [](GuestMemory& memory) { memory.add_ram({0x100000}, 0x10000, "new"); },
-                            {"'new' (0x100000-0x10ffff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
-                    Refusal{"StartNotAligned",
-                            [](GuestMemory& memory) { memory.add_ram({0x800}, 0x1000, "new"); },
-                            {"'new' (0x800-0x17ff)", "not aligned"}},
-                    Refusal{"SizeNotAligned",
-                            [](GuestMemory& memory) { memory.add_device({0x1000}, 0x1001, "new"); },
-                            {"'new' (0x1000-0x2000)", "not aligned"}},
-                    Refusal{"EmptyRam",
-                            [](GuestMemory& memory) { memory.add_ram({0x1000}, 0, "new"); },
-                            {"'new' (0x1000, empty)"}},
-                    Refusal{"EmptyRom",
-                            [](GuestMemory& memory) { memory.add_rom({0x1000}, {}, "new"); },
-                            {"'new' (0x1000, empty)"}},
-                    Refusal{"EmptyDevice",
-                            [](GuestMemory& memory) { memory.add_device({0x1000}, 0, "new"); },
-                            {"'new' (0x1000, empty)"}},
-                    Refusal{"EndsBeyondTheHighestAddress",
-                            [](GuestMemory& memory) {
-                                memory.add_device({GuestMemory::maximum_address - 0x1000}, 0x2000, "new");
-                            },
-                            {"'new' (0x3ffffffff000-0x400000000fff)", "beyond", "0x3fffffffffff"}},
-                    Refusal{"StartsBeyondTheHighestAddress",
-                            [](GuestMemory& memory) {
-                                memory.add_device({GuestMemory::maximum_address + 0x1000}, 0x1000, "new");
-                            },
-                            {"'new' (0x400000001000-0x400000001fff)", "beyond"}},
-                    Refusal{"EndsAroundZero",
-                            [](GuestMemory& memory) { memory.add_ram({0x1000}, ~0ull - 0xfff, "new"); },
-                            {"'new' (0x1000-", "beyond"}},
-                    Refusal{"TooMuchRam",
-                            [](GuestMemory& memory) {
-                                memory.add_ram({0x100000000}, GuestMemory::maximum_ram - 0xf000, "new");
-                            },
-                            {"'new' (0x100000000-0x10ffff0fff)", "0x1000001000 bytes",
-                             "maximum of 0x1000000000"}}),
+    testing::Values(
+        Refusal{"OverlapFromBelow",
+                [](GuestMemory& memory) { memory.add_ram({0xff000}, 0x2000, "new"); },
+                {"'new' (0xff000-0x100fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
+        Refusal{"OverlapFromAbove",
+                [](GuestMemory& memory) { memory.add_device({0x10f000}, 0x2000, "new"); },
+                {"'new' (0x10f000-0x110fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
+        Refusal{"OverlapInside",
+                [](GuestMemory& memory) { memory.add_rom({0x101000}, bytes_of("x"), "new"); },
+                {"'new' (0x101000-0x101fff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
+        Refusal{"OverlapAround",
+                [](GuestMemory& memory) { memory.add_device({0}, 0x200000, "new"); },
+                {"'new' (0x0-0x1fffff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
+        Refusal{"SameRange",
+                [](GuestMemory& memory) { memory.add_ram({0x100000}, 0x10000, "new"); },
+                {"'new' (0x100000-0x10ffff)", "overlaps", "'low' (0x100000-0x10ffff)"}},
+        Refusal{"StartNotAligned",
+                [](GuestMemory& memory) { memory.add_ram({0x800}, 0x1000, "new"); },
+                {"'new' (0x800-0x17ff)", "not aligned"}},
+        Refusal{"SizeNotAligned",
+                [](GuestMemory& memory) { memory.add_device({0x1000}, 0x1001, "new"); },
+                {"'new' (0x1000-0x2000)", "not aligned"}},
+        Refusal{"EmptyRam", [](GuestMemory& memory) { memory.add_ram({0x1000}, 0, "new"); }, {"'new' (0x1000, empty)"}},
+        Refusal{
+            "EmptyRom", [](GuestMemory& memory) { memory.add_rom({0x1000}, {}, "new"); }, {"'new' (0x1000, empty)"}},
+        Refusal{"EmptyDevice",
+                [](GuestMemory& memory) { memory.add_device({0x1000}, 0, "new"); },
+                {"'new' (0x1000, empty)"}},
+        Refusal{"EndsBeyondTheHighestAddress",
+                [](GuestMemory& memory) { memory.add_device({GuestMemory::maximum_address - 0x1000}, 0x2000, "new"); },
+                {"'new' (0x3ffffffff000-0x400000000fff)", "beyond", "0x3fffffffffff"}},
+        Refusal{"StartsBeyondTheHighestAddress",
+                [](GuestMemory& memory) { memory.add_device({GuestMemory::maximum_address + 0x1000}, 0x1000, "new"); },
+                {"'new' (0x400000001000-0x400000001fff)", "beyond"}},
+        Refusal{"EndsAroundZero",
+                [](GuestMemory& memory) { memory.add_ram({0x1000}, ~0ull - 0xfff, "new"); },
+                {"'new' (0x1000-", "beyond"}},
+        Refusal{"TooMuchRam",
+                [](GuestMemory& memory) { memory.add_ram({0x100000000}, GuestMemory::maximum_ram - 0xf000, "new"); },
+                {"'new' (0x100000000-0x10ffff0fff)", "0x1000001000 bytes", "maximum of 0x1000000000"}}),
     [](const auto& row) { return row.param.name; });
 
 TEST(GuestMemory, AcceptsNeighboursAndTheHighestPage) {
@@ -366,9 +357,8 @@ TEST_F(CodeTracking, TellsOnlyOfWritesThatTouchMarkedChunks) {
         std::uint64_t address, size;
         bool told;
     } const cases[] = {
-        {0x203f, 1, false},  {0x2080, 1, false}, {0x2000, 0x40, false},
-        {0x3040, 64, false}, {0x2040, 0, false}, {0x2040, 1, true},
-        {0x207f, 1, true},   {0x203f, 2, true},  {0x2000, 0x1000, true},
+        {0x203f, 1, false}, {0x2080, 1, false}, {0x2000, 0x40, false}, {0x3040, 64, false},    {0x2040, 0, false},
+        {0x2040, 1, true},  {0x207f, 1, true},  {0x203f, 2, true},     {0x2000, 0x1000, true},
     };
     for (const auto& row : cases) {
         EXPECT_CALL(listener, code_written(GuestPhysical{row.address}, row.size)).Times(row.told ? 1 : 0);
@@ -454,9 +444,7 @@ TEST_F(CodeTracking, MarksAnewWhatTheListenersStillHold) {
 TEST_F(CodeTracking, LetsAListenerLeaveWhileItIsTold) {
     StrictMock<ListenerMock> second;
     memory.add_listener(&second);
-    EXPECT_CALL(listener, code_page_added).WillOnce([this](GuestPhysical) {
-        memory.remove_listener(&listener);
-    });
+    EXPECT_CALL(listener, code_page_added).WillOnce([this](GuestPhysical) { memory.remove_listener(&listener); });
     EXPECT_CALL(second, code_page_added).Times(testing::AtMost(1));
     memory.mark_code({0x1000}, 64);
     EXPECT_CALL(second, code_written);

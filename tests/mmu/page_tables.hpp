@@ -66,27 +66,13 @@ class PageTables {
         linear = is_four_level(paging) ? GuestLinear{0xffffd1abcd6f7123} : GuestLinear{0xcd6f7123};
 
         switch (paging) {
-            case Paging::two_level_4k:
-                build(4, {{22, 10}, {12, 10}}, 0x12345000);
-                break;
-            case Paging::two_level_4m:
-                build(4, {{22, 10}}, 0x40400000 | entry::page_size);
-                break;
-            case Paging::pae_4k:
-                build(8, {{21, 9}, {12, 9}}, 0x212345000);
-                break;
-            case Paging::pae_2m:
-                build(8, {{21, 9}}, 0x240200000 | entry::page_size);
-                break;
-            case Paging::four_level_4k:
-                build(8, {{39, 9}, {30, 9}, {21, 9}, {12, 9}}, 0x212345000);
-                break;
-            case Paging::four_level_2m:
-                build(8, {{39, 9}, {30, 9}, {21, 9}}, 0x240200000 | entry::page_size);
-                break;
-            case Paging::four_level_1g:
-                build(8, {{39, 9}, {30, 9}}, 0x280000000 | entry::page_size);
-                break;
+            case Paging::two_level_4k: build(4, {{22, 10}, {12, 10}}, 0x12345000); break;
+            case Paging::two_level_4m: build(4, {{22, 10}}, 0x40400000 | entry::page_size); break;
+            case Paging::pae_4k: build(8, {{21, 9}, {12, 9}}, 0x212345000); break;
+            case Paging::pae_2m: build(8, {{21, 9}}, 0x240200000 | entry::page_size); break;
+            case Paging::four_level_4k: build(8, {{39, 9}, {30, 9}, {21, 9}, {12, 9}}, 0x212345000); break;
+            case Paging::four_level_2m: build(8, {{39, 9}, {30, 9}, {21, 9}}, 0x240200000 | entry::page_size); break;
+            case Paging::four_level_1g: build(8, {{39, 9}, {30, 9}}, 0x280000000 | entry::page_size); break;
         }
         if (is_two_level(paging)) {
             context.cr4 = cr4::pse;
@@ -108,8 +94,7 @@ class PageTables {
 
     std::uint64_t get(std::size_t above_leaf) const {
         std::uint64_t value = 0;
-        if (!memory.read(address_of(above_leaf),
-                         std::as_writable_bytes(std::span(&value, 1)).first(entry_size_)))
+        if (!memory.read(address_of(above_leaf), std::as_writable_bytes(std::span(&value, 1)).first(entry_size_)))
             throw std::logic_error("entry is not in memory");
         return value;
     }
@@ -120,9 +105,7 @@ class PageTables {
     void set(std::size_t above_leaf, std::uint64_t mask) { put(above_leaf, get(above_leaf) | mask); }
     void clear(std::size_t above_leaf, std::uint64_t mask) { put(above_leaf, get(above_leaf) & ~mask); }
 
-    auto walk_it(Access access, Privilege privilege) {
-        return walk(memory, context, linear, access, privilege);
-    }
+    auto walk_it(Access access, Privilege privilege) { return walk(memory, context, linear, access, privilege); }
 
     GuestMemory memory;
     PagingContext context;

@@ -40,8 +40,7 @@ struct Verdict {
     std::size_t entries_read = 0;
     bool global = false;
     bool leaf_dirty = false;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>>
-        updates;  // address and new value of entries that change
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> updates;  // address and new value of entries that change
 };
 
 class NaiveWalk {
@@ -137,10 +136,9 @@ class NaiveWalk {
             seen.value = entry_at(seen.address);
             seen.level = level;
             const bool page_size = has(seen.value, entry::page_size);
-            seen.maps_page =
-                level == 1 ||
-                (page_size && level == 2 && (mode_ != Mode::two_level || has(context_.cr4, cr4::pse))) ||
-                (page_size && level == 3 && context_.gigabyte_pages);
+            seen.maps_page = level == 1 ||
+                             (page_size && level == 2 && (mode_ != Mode::two_level || has(context_.cr4, cr4::pse))) ||
+                             (page_size && level == 3 && context_.gigabyte_pages);
             chain.push_back(seen);
             if (seen.maps_page || seen.value % 2 == 0) return chain;
             table = seen.value;
@@ -169,8 +167,7 @@ class NaiveWalk {
     // 4.6.1, sentence by sentence.
     bool permitted(const std::vector<Seen>& chain, Access access, Privilege privilege) const {
         const auto in_all = [&](std::uint64_t mask) {
-            return std::all_of(chain.begin(), chain.end(),
-                               [&](const Seen& seen) { return has(seen.value, mask); });
+            return std::all_of(chain.begin(), chain.end(), [&](const Seen& seen) { return has(seen.value, mask); });
         };
         const bool user_address = in_all(entry::user);
         const bool writable = in_all(entry::writable);
@@ -280,8 +277,7 @@ class Situation {
             if (one_in(12) && (context.efer & efer::nxe) != 0) value |= entry::no_execute;
             if (one_in(25)) value |= bit(static_cast<unsigned>(below(64)));
             if (!narrow && one_in(25)) value |= random_() & bits(52, 62);
-            memory.place({at + index * (narrow ? 4 : 8)},
-                         std::as_bytes(std::span(&value, 1)).first(narrow ? 4 : 8));
+            memory.place({at + index * (narrow ? 4 : 8)}, std::as_bytes(std::span(&value, 1)).first(narrow ? 4 : 8));
             if (large) return;
             at = next;
         }
@@ -305,11 +301,11 @@ TEST_P(RandomWalks, AgreeWithTheNaiveWalk) {
         const bool may_write = !naive.judge(situation.linear, Access::write, situation.privilege).error;
         const bool may_fetch = !naive.judge(situation.linear, Access::execute, situation.privilege).error;
 
-        SCOPED_TRACE(testing::Message()
-                     << "round " << round << std::hex << " cr0 " << context.cr0 << " cr3 " << context.cr3
-                     << " cr4 " << context.cr4 << " efer " << context.efer << " linear " << situation.linear
-                     << " access " << static_cast<int>(situation.access) << " privilege "
-                     << static_cast<int>(situation.privilege));
+        SCOPED_TRACE(testing::Message() << "round " << round << std::hex << " cr0 " << context.cr0 << " cr3 "
+                                        << context.cr3 << " cr4 " << context.cr4 << " efer " << context.efer
+                                        << " linear " << situation.linear << " access "
+                                        << static_cast<int>(situation.access) << " privilege "
+                                        << static_cast<int>(situation.privilege));
         GuestPhysical quiet;
         const bool quietly = translate_quietly(memory, context, {situation.linear}, quiet);
         ASSERT_TRUE(memory.take_dirty_pages().empty());
@@ -320,9 +316,7 @@ TEST_P(RandomWalks, AgreeWithTheNaiveWalk) {
             ASSERT_TRUE(verdict.error.has_value()) << "fault " << fault->error_code << " where none belongs";
             ASSERT_EQ(fault->error_code, *verdict.error);
             ASSERT_EQ(quietly, (*verdict.error & 9) == 1) << "quietly: mapped unless not present or reserved";
-            outcome = (*verdict.error & 8) != 0   ? "reserved"
-                      : (*verdict.error & 1) != 0 ? "rights"
-                                                  : "not present";
+            outcome = (*verdict.error & 8) != 0 ? "reserved" : (*verdict.error & 1) != 0 ? "rights" : "not present";
         } else {
             const auto& translation = std::get<Translation>(result);
             ASSERT_FALSE(verdict.error.has_value()) << "no fault where " << *verdict.error << " belongs";

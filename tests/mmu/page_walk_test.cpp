@@ -63,8 +63,7 @@ TEST_P(EveryPaging, TranslatesTheFirstAndTheLastByte) {
     const GuestLinear first{tables.linear.value & ~(tables.mapping_size - 1)};
     const GuestLinear last = first + (tables.mapping_size - 1);
     const auto at = [&](GuestLinear linear) {
-        return translation_of(walk(tables.memory, tables.context, linear, Access::read, Privilege::user))
-            .physical;
+        return translation_of(walk(tables.memory, tables.context, linear, Access::read, Privilege::user)).physical;
     };
     EXPECT_EQ(at(first).value, tables.frame);
     EXPECT_EQ(at(last).value, tables.frame + tables.mapping_size - 1);
@@ -162,61 +161,44 @@ INSTANTIATE_TEST_SUITE_P(
             RightsRow{"UserWritesSupervisorPage", false, true, false, 0, user, Access::write, P | U | W},
             RightsRow{"UserFetchesSupervisorPage", false, true, false, 0, user, Access::execute, P | U},
             RightsRow{"UserWritesReadOnlyPage", true, false, false, 0, user, Access::write, P | U | W},
-            RightsRow{"UserWritesReadOnlyPageWp", true, false, false, cr0::wp, user, Access::write,
-                      P | U | W},
+            RightsRow{"UserWritesReadOnlyPageWp", true, false, false, cr0::wp, user, Access::write, P | U | W},
             RightsRow{"UserFetchesNoExecutePage", true, true, true, 0, user, Access::execute, P | U},
 
             RightsRow{"SupervisorReadsItsPage", false, false, true, everything, super, Access::read, granted},
-            RightsRow{"SupervisorWritesItsPage", false, true, true, everything, super, Access::write,
-                      granted},
-            RightsRow{"SupervisorFetchesItsPage", false, false, false, everything, super, Access::execute,
-                      granted},
+            RightsRow{"SupervisorWritesItsPage", false, true, true, everything, super, Access::write, granted},
+            RightsRow{"SupervisorFetchesItsPage", false, false, false, everything, super, Access::execute, granted},
             RightsRow{"SupervisorWritesReadOnly", false, false, false, 0, super, Access::write, granted},
-            RightsRow{"SupervisorWritesReadOnlyWp", false, false, false, cr0::wp, super, Access::write,
-                      P | W},
-            RightsRow{"SupervisorAcWritesReadOnlyWp", false, false, false, cr0::wp, super_ac, Access::write,
-                      P | W},
-            RightsRow{"ImplicitWritesReadOnlyWp", false, false, false, cr0::wp, implicit, Access::write,
-                      P | W},
+            RightsRow{"SupervisorWritesReadOnlyWp", false, false, false, cr0::wp, super, Access::write, P | W},
+            RightsRow{"SupervisorAcWritesReadOnlyWp", false, false, false, cr0::wp, super_ac, Access::write, P | W},
+            RightsRow{"ImplicitWritesReadOnlyWp", false, false, false, cr0::wp, implicit, Access::write, P | W},
             RightsRow{"SupervisorFetchesNoExecute", false, true, true, 0, super, Access::execute, P},
 
             RightsRow{"SupervisorReadsUserPage", true, false, false, cr0::wp, super, Access::read, granted},
             RightsRow{"SupervisorWritesUserPage", true, true, false, cr0::wp, super, Access::write, granted},
-            RightsRow{"SupervisorWritesReadOnlyUserPage", true, false, false, 0, super, Access::write,
-                      granted},
-            RightsRow{"SupervisorWritesReadOnlyUserPageWp", true, false, false, cr0::wp, super, Access::write,
-                      P | W},
-            RightsRow{"SupervisorFetchesUserPage", true, false, false, cr0::wp, super, Access::execute,
-                      granted},
+            RightsRow{"SupervisorWritesReadOnlyUserPage", true, false, false, 0, super, Access::write, granted},
+            RightsRow{"SupervisorWritesReadOnlyUserPageWp", true, false, false, cr0::wp, super, Access::write, P | W},
+            RightsRow{"SupervisorFetchesUserPage", true, false, false, cr0::wp, super, Access::execute, granted},
             RightsRow{"SupervisorFetchesNoExecuteUser", true, true, true, 0, super, Access::execute, P},
 
             RightsRow{"SmepRefusesUserFetch", true, true, false, cr4::smep, super, Access::execute, P},
-            RightsRow{"SmepRefusesUserFetchWithAc", true, true, false, cr4::smep, super_ac, Access::execute,
-                      P},
+            RightsRow{"SmepRefusesUserFetchWithAc", true, true, false, cr4::smep, super_ac, Access::execute, P},
             RightsRow{"SmepAllowsUserRead", true, true, false, cr4::smep, super, Access::read, granted},
             RightsRow{"SmepAllowsUserWrite", true, true, false, cr4::smep, super, Access::write, granted},
 
             RightsRow{"SmapRefusesUserRead", true, true, false, cr4::smap, super, Access::read, P},
             RightsRow{"SmapRefusesUserWrite", true, true, false, cr4::smap, super, Access::write, P | W},
-            RightsRow{"SmapRefusesReadOnlyUserWrite", true, false, false, cr4::smap, super, Access::write,
-                      P | W},
+            RightsRow{"SmapRefusesReadOnlyUserWrite", true, false, false, cr4::smap, super, Access::write, P | W},
             RightsRow{"SmapAllowsUserFetch", true, true, false, cr4::smap, super, Access::execute, granted},
             RightsRow{"SmapAllowsReadWithAc", true, true, false, cr4::smap, super_ac, Access::read, granted},
-            RightsRow{"SmapAllowsWriteWithAc", true, true, false, cr4::smap, super_ac, Access::write,
-                      granted},
-            RightsRow{"SmapAcWritesReadOnly", true, false, false, cr4::smap, super_ac, Access::write,
-                      granted},
-            RightsRow{"SmapAcWritesReadOnlyWp", true, false, false, cr4::smap | cr0::wp, super_ac,
-                      Access::write, P | W},
-            RightsRow{"SmapRefusesImplicitRead", true, true, false, cr4::smap, implicit, Access::read, P},
-            RightsRow{"SmapRefusesImplicitWrite", true, true, false, cr4::smap, implicit, Access::write,
+            RightsRow{"SmapAllowsWriteWithAc", true, true, false, cr4::smap, super_ac, Access::write, granted},
+            RightsRow{"SmapAcWritesReadOnly", true, false, false, cr4::smap, super_ac, Access::write, granted},
+            RightsRow{"SmapAcWritesReadOnlyWp", true, false, false, cr4::smap | cr0::wp, super_ac, Access::write,
                       P | W},
+            RightsRow{"SmapRefusesImplicitRead", true, true, false, cr4::smap, implicit, Access::read, P},
+            RightsRow{"SmapRefusesImplicitWrite", true, true, false, cr4::smap, implicit, Access::write, P | W},
             RightsRow{"WithoutSmapImplicitReads", true, true, false, 0, implicit, Access::read, granted},
-            RightsRow{"SmapAllowsSupervisorPages", false, true, false, cr4::smap, implicit, Access::write,
-                      granted})),
-    [](const auto& row) {
-        return std::string(name_of(std::get<0>(row.param))) + std::get<1>(row.param).name;
-    });
+            RightsRow{"SmapAllowsSupervisorPages", false, true, false, cr4::smap, implicit, Access::write, granted})),
+    [](const auto& row) { return std::string(name_of(std::get<0>(row.param))) + std::get<1>(row.param).name; });
 
 TEST(PageWalk, TellsAFetchOnlyWhereTheManualSaysSo) {
     struct {
@@ -236,8 +218,7 @@ TEST(PageWalk, TellsAFetchOnlyWhereTheManualSaysSo) {
         {Paging::four_level_4k, cr4::smep, efer::nxe, true},
     };
     for (const auto& row : cases) {
-        SCOPED_TRACE(testing::Message()
-                     << name_of(row.paging) << std::hex << " " << row.cr4 << " " << row.efer);
+        SCOPED_TRACE(testing::Message() << name_of(row.paging) << std::hex << " " << row.cr4 << " " << row.efer);
         PageTables tables(row.paging);
         tables.context.cr4 |= row.cr4;
         tables.context.efer |= row.efer;
@@ -335,8 +316,8 @@ INSTANTIATE_TEST_SUITE_P(
         ReservedRow{"TwoLevelLargePde39", Paging::two_level_4m, 0, bits(20, 21), page_size_bit, 39},
         ReservedRow{"TwoLevelLargePde36", Paging::two_level_4m, 0, bits(17, 21), page_size_bit, 36},
         ReservedRow{"TwoLevelLargePde32", Paging::two_level_4m, 0, bits(13, 21), page_size_bit, 32},
-        ReservedRow{"TwoLevelLargePdeNoPse36", Paging::two_level_4m, 0, bits(13, 21), page_size_bit, 46, true,
-                    true, false},
+        ReservedRow{"TwoLevelLargePdeNoPse36", Paging::two_level_4m, 0, bits(13, 21), page_size_bit, 46, true, true,
+                    false},
         ReservedRow{"PaePte", Paging::pae_4k, 0, bits(46, 62), 0},
         ReservedRow{"PaePte36", Paging::pae_4k, 0, bits(36, 62), 0, 36},
         ReservedRow{"PaePte52", Paging::pae_4k, 0, bits(52, 62), 0, 52},
@@ -344,14 +325,13 @@ INSTANTIATE_TEST_SUITE_P(
         ReservedRow{"PaePde", Paging::pae_4k, 1, bits(46, 62), address_bits | page_size_bit},
         ReservedRow{"PaePdeNoNxe", Paging::pae_4k, 1, bits(46, 63), address_bits | page_size_bit, 46, false},
         ReservedRow{"PaeLargePde", Paging::pae_2m, 0, bits(13, 20) | bits(46, 62), page_size_bit},
-        ReservedRow{"PaeLargePde36NoNxe", Paging::pae_2m, 0, bits(13, 20) | bits(36, 63), page_size_bit, 36,
-                    false},
+        ReservedRow{"PaeLargePde36NoNxe", Paging::pae_2m, 0, bits(13, 20) | bits(36, 63), page_size_bit, 36, false},
         ReservedRow{"Pml4e", Paging::four_level_4k, 3, page_size_bit | bits(46, 51), address_bits},
-        ReservedRow{"Pml4eNoNxe", Paging::four_level_4k, 3, page_size_bit | bits(46, 51) | bit(63),
-                    address_bits, 46, false},
+        ReservedRow{"Pml4eNoNxe", Paging::four_level_4k, 3, page_size_bit | bits(46, 51) | bit(63), address_bits, 46,
+                    false},
         ReservedRow{"Pdpte", Paging::four_level_4k, 2, bits(46, 51), address_bits | page_size_bit},
-        ReservedRow{"PdpteNoGigabytePages", Paging::four_level_4k, 2, bits(46, 51) | page_size_bit,
-                    address_bits, 46, true, false},
+        ReservedRow{"PdpteNoGigabytePages", Paging::four_level_4k, 2, bits(46, 51) | page_size_bit, address_bits, 46,
+                    true, false},
         ReservedRow{"Pde", Paging::four_level_4k, 1, bits(46, 51), address_bits | page_size_bit},
         ReservedRow{"Pte", Paging::four_level_4k, 0, bits(46, 51), 0},
         ReservedRow{"PteNoNxe", Paging::four_level_4k, 0, bits(46, 51) | bit(63), 0, 46, false},
@@ -380,20 +360,16 @@ TEST(PageWalk, WithoutPseThePageSizeBitIsIgnored) {
 TEST(PageWalk, Pse36GivesAddressBits32To39) {
     PageTables tables(Paging::two_level_4m);
     tables.set(0, bits(13, 20));
-    EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical.value,
-              tables.physical.value | bits(32, 39));
+    EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical.value, tables.physical.value | bits(32, 39));
     tables.clear(0, bits(14, 20));
-    EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical.value,
-              tables.physical.value | bit(32));
+    EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical.value, tables.physical.value | bit(32));
 }
 
 TEST(PageWalk, ThePatBitOfALargePageIsNoAddressBit) {
-    for (const Paging paging :
-         {Paging::two_level_4m, Paging::pae_2m, Paging::four_level_2m, Paging::four_level_1g}) {
+    for (const Paging paging : {Paging::two_level_4m, Paging::pae_2m, Paging::four_level_2m, Paging::four_level_1g}) {
         PageTables tables(paging);
         tables.set(0, bit(12));
-        EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical, tables.physical)
-            << name_of(paging);
+        EXPECT_EQ(translation_of(tables.walk_it(Access::read, user)).physical, tables.physical) << name_of(paging);
     }
 }
 
@@ -407,8 +383,7 @@ TEST_P(EveryPaging, SetsAccessedEverywhereAndDirtyInTheLeafOfAWrite) {
             expected.push_back(fresh.get(level) | entry::accessed |
                                (access == Access::write && level == 0 ? entry::dirty : 0));
         EXPECT_EQ(translation_of(fresh.walk_it(access, user)).write_allowed, access == Access::write);
-        for (std::size_t level = 0; level < fresh.length(); ++level)
-            EXPECT_EQ(fresh.get(level), expected[level]);
+        for (std::size_t level = 0; level < fresh.length(); ++level) EXPECT_EQ(fresh.get(level), expected[level]);
         EXPECT_EQ(fresh.memory.take_dirty_pages().size(), fresh.length()) << "only the entries are written";
         // What is set is not written again.
         EXPECT_FALSE(error_of(fresh.walk_it(access, user)));
@@ -528,9 +503,8 @@ TEST(PageWalk, PromisesFetchesByTheSamePrivilege) {
         Privilege privilege;
         bool promised;
     } const cases[] = {
-        {true, false, false, user, true},  {true, true, false, user, false},
-        {true, false, true, user, true},   {true, false, false, super, true},
-        {true, false, true, super, false}, {false, false, true, super, true},
+        {true, false, false, user, true},  {true, true, false, user, false},     {true, false, true, user, true},
+        {true, false, false, super, true}, {true, false, true, super, false},    {false, false, true, super, true},
         {false, true, true, super, false}, {true, false, true, implicit, false},
     };
     for (const auto& row : cases) {

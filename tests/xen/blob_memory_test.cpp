@@ -14,9 +14,7 @@ namespace {
 constexpr std::uint64_t base = 0x7f00'0000'0000;
 constexpr std::uint64_t page = mmu::page_size;
 
-std::vector<std::byte> filled(std::size_t size, unsigned value) {
-    return std::vector(size, std::byte(value));
-}
+std::vector<std::byte> filled(std::size_t size, unsigned value) { return std::vector(size, std::byte(value)); }
 
 class HostBlobMemoryTest : public testing::Test {
   protected:

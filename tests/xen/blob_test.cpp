@@ -74,12 +74,9 @@ TEST_F(BlobFileTest, RefusesOtherSizesWithOffsetAndExpectation) {
         {1, ": offset 0: expected a whole page of 4096 bytes, found 1"},
         {page - 1, ": offset 0: expected a whole page of 4096 bytes, found 4095"},
         {page + 1, ": offset 4096: expected a whole page of 4096 bytes, found 1"},
-        {255 * page + 1,
-         ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
-        {256 * page,
-         ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
-        {600 * page,
-         ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
+        {255 * page + 1, ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
+        {256 * page, ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
+        {600 * page, ": offset 1044480: expected the end of the file: a blob has at most 255 pages of 4096 bytes"},
     };
     for (const BadSize& row : rows) {
         SCOPED_TRACE(row.size);
@@ -89,8 +86,7 @@ TEST_F(BlobFileTest, RefusesOtherSizesWithOffsetAndExpectation) {
 }
 
 TEST_F(BlobFileTest, SaysWhyAFileCannotBeRead) {
-    EXPECT_THAT(error_of(folder / "absent"),
-                HasSubstr("absent: offset 0: expected a readable file: No such file"));
+    EXPECT_THAT(error_of(folder / "absent"), HasSubstr("absent: offset 0: expected a readable file: No such file"));
     EXPECT_THAT(error_of(folder), HasSubstr("found a directory"));
     EXPECT_THAT(error_of("/dev/zero"), HasSubstr("/dev/zero: offset 1044480: expected the end of the file"));
     EXPECT_THAT(error_of("/dev/null"), HasSubstr("/dev/null: offset 0: expected a whole page"));

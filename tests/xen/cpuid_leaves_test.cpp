@@ -61,8 +61,7 @@ TEST(CpuidLeaves, MoveWithTheirBase) {
 TEST(CpuidLeaves, AreAbsentWithoutXen) {
     CpuidSource values = source();
     values.present = false;
-    for (std::uint32_t leaf = first_hypervisor_leaf; leaf < hypervisor_scan_end;
-         leaf += hypervisor_scan_step) {
+    for (std::uint32_t leaf = first_hypervisor_leaf; leaf < hypervisor_scan_end; leaf += hypervisor_scan_step) {
         EXPECT_EQ(xen_leaf(values, leaf, 0), std::nullopt);
     }
 }

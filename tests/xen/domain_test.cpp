@@ -45,8 +45,7 @@ class Memory : public GuestLinearMemory {
 
 class DomainTest : public testing::Test {
   protected:
-    static Hypercall make(std::uint64_t number, std::array<std::uint64_t, 6> arguments,
-                          bool long_mode = true) {
+    static Hypercall make(std::uint64_t number, std::array<std::uint64_t, 6> arguments, bool long_mode = true) {
         Hypercall call;
         call.vcpu = 1;
         call.number = number;

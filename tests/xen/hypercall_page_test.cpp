@@ -65,8 +65,7 @@ TEST(HypercallPage, IsGeneratedWithoutAnException) {
         for (std::size_t slot = 0; slot < slots_per_page; ++slot) {
             SCOPED_TRACE(slot);
             const std::byte number[] = {std::byte(slot)};
-            EXPECT_EQ(slot_bytes(page, slot, 9),
-                      "b8 " + hex_bytes(number) + " 00 00 00 " + std::string(row.bytes));
+            EXPECT_EQ(slot_bytes(page, slot, 9), "b8 " + hex_bytes(number) + " 00 00 00 " + std::string(row.bytes));
             EXPECT_TRUE(is_fill(page, slot, 9));
         }
     }

@@ -52,9 +52,8 @@ TEST(HypercallDecoding, Takes64BitArguments) {
     EXPECT_EQ(call.vcpu, 2u);
     EXPECT_EQ(call.number, registers.general[0]);
     // RDI RSI RDX R10 R8 R9
-    EXPECT_THAT(call.arguments,
-                ElementsAre(registers.general[7], registers.general[6], registers.general[2],
-                            registers.general[10], registers.general[8], registers.general[9]));
+    EXPECT_THAT(call.arguments, ElementsAre(registers.general[7], registers.general[6], registers.general[2],
+                                            registers.general[10], registers.general[8], registers.general[9]));
 }
 
 TEST(HypercallDecoding, IgnoresUpperHalvesOutside64BitCode) {

@@ -33,8 +33,7 @@ TEST(Profile, TableIsTheContract) {
         SCOPED_TRACE(expected.name);
         EXPECT_EQ(profile.name, expected.name);
         EXPECT_EQ(profile.before_cpu_msrs, expected.before_cpu_msrs);
-        EXPECT_EQ(profile.unreadable_blob == UnreadableBlob::run_fails,
-                  expected.unreadable_blob_fails_the_run);
+        EXPECT_EQ(profile.unreadable_blob == UnreadableBlob::run_fails, expected.unreadable_blob_fails_the_run);
         EXPECT_EQ(profile.refused_config_is_live, expected.refused_config_is_live);
         EXPECT_EQ(profile.flags_allowed, expected.intercept_allowed ? hvm_config_flag::intercept_hcall : 0u);
         EXPECT_EQ(profile.index_must_be_synthetic, expected.index_must_be_synthetic);

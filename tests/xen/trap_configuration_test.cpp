@@ -41,14 +41,10 @@ std::vector<Row> rows() {
         {"the highest index", with(0, 0xffffffff), only_6_15},
         {"INTERCEPT_HCALL", with(hvm_config_flag::intercept_hcall, 0x40000000), before_5_12},
         {"INTERCEPT_HCALL, off", with(hvm_config_flag::intercept_hcall, 0), before_5_12},
-        {"INTERCEPT_HCALL with blob_addr_32", intercept_with([](HvmConfig& c) { c.blob_addr_32 = 1; }),
-         always},
-        {"INTERCEPT_HCALL with blob_addr_64", intercept_with([](HvmConfig& c) { c.blob_addr_64 = 1; }),
-         always},
-        {"INTERCEPT_HCALL with blob_size_32", intercept_with([](HvmConfig& c) { c.blob_size_32 = 1; }),
-         always},
-        {"INTERCEPT_HCALL with blob_size_64", intercept_with([](HvmConfig& c) { c.blob_size_64 = 1; }),
-         always},
+        {"INTERCEPT_HCALL with blob_addr_32", intercept_with([](HvmConfig& c) { c.blob_addr_32 = 1; }), always},
+        {"INTERCEPT_HCALL with blob_addr_64", intercept_with([](HvmConfig& c) { c.blob_addr_64 = 1; }), always},
+        {"INTERCEPT_HCALL with blob_size_32", intercept_with([](HvmConfig& c) { c.blob_size_32 = 1; }), always},
+        {"INTERCEPT_HCALL with blob_size_64", intercept_with([](HvmConfig& c) { c.blob_size_64 = 1; }), always},
         {"padding is ignored", intercept_with([](HvmConfig& c) {
              c.flags = 0;
              c.pad2[29] = 1;
@@ -56,8 +52,7 @@ std::vector<Row> rows() {
          never},
         {"all flags", with(0xffffffff, 0x40000000), always},
     };
-    static const char* const bits[] = {"bit 0", nullptr, "bit 2", "bit 3", "bit 4",
-                                       "bit 5", "bit 6", "bit 7", "bit 8"};
+    static const char* const bits[] = {"bit 0", nullptr, "bit 2", "bit 3", "bit 4", "bit 5", "bit 6", "bit 7", "bit 8"};
     for (unsigned bit = 0; bit < std::size(bits); ++bit) {
         if (bits[bit] != nullptr) all.push_back({bits[bit], with(1u << bit, 0x40000000), always});
     }
@@ -67,14 +62,10 @@ std::vector<Row> rows() {
 
 bool is_refused(const Profile& profile, Refused refused) {
     switch (refused) {
-        case never:
-            return false;
-        case always:
-            return true;
-        case before_5_12:
-            return profile.name == "linux-2.6.33" || profile.name == "linux-5.10";
-        case only_6_15:
-            return profile.name == "linux-6.15";
+        case never: return false;
+        case always: return true;
+        case before_5_12: return profile.name == "linux-2.6.33" || profile.name == "linux-5.10";
+        case only_6_15: return profile.name == "linux-6.15";
     }
     return false;
 }

@@ -31,10 +31,8 @@ struct Index {
 
 TEST_P(TrapWrite, TakesThePageThatTheLowBitsName) {
     const Index rows[] = {
-        {0, false, 0x32},          {pages32 - 1, false, 0x33}, {pages32, false, -1},
-        {255, false, -1},          {4095, false, -1},          {0, true, 0x64},
-        {pages64 - 1, true, 0x66}, {pages64, true, -1},        {255, true, -1},
-        {4095, true, -1},
+        {0, false, 0x32}, {pages32 - 1, false, 0x33}, {pages32, false, -1}, {255, false, -1}, {4095, false, -1},
+        {0, true, 0x64},  {pages64 - 1, true, 0x66},  {pages64, true, -1},  {255, true, -1},  {4095, true, -1},
     };
     ASSERT_EQ(trap.configure(blob_config()), 0);
     mmu::GuestPhysical to = ram;
@@ -47,9 +45,8 @@ TEST_P(TrapWrite, TakesThePageThatTheLowBitsName) {
         if (row.copied < 0) {
             EXPECT_EQ(outcome.result, WriteResult::general_protection);
             EXPECT_EQ(outcome.result_name(), "#GP");
-            EXPECT_THAT(outcome.reason,
-                        HasSubstr("index " + std::to_string(row.index) + " is not below the blob's " +
-                                  (row.long_mode ? "3" : "2") + " pages"));
+            EXPECT_THAT(outcome.reason, HasSubstr("index " + std::to_string(row.index) + " is not below the blob's " +
+                                                  (row.long_mode ? "3" : "2") + " pages"));
             EXPECT_EQ(page_value(to), untouched);
         } else {
             EXPECT_EQ(outcome.result, WriteResult::copied);
@@ -281,8 +278,7 @@ TEST_P(TrapWrite, CopiesSeveralPagesAndOverAndOver) {
     ASSERT_EQ(trap.configure(blob_config()), 0);
     for (int round = 0; round < 2; ++round) {
         for (unsigned index = 0; index < pages64; ++index) {
-            EXPECT_EQ(trap.write_msr(guest_write((ram + index * page).value | index)).result,
-                      WriteResult::copied);
+            EXPECT_EQ(trap.write_msr(guest_write((ram + index * page).value | index)).result, WriteResult::copied);
         }
         for (unsigned index = 0; index < pages64; ++index) {
             EXPECT_EQ(page_value(ram + index * page), static_cast<int>(0x64 + index));
@@ -335,12 +331,10 @@ TEST_P(TrapWrite, MarksThePageDirty) {
 // The rest concerns the profiles that generate pages.
 class TrapIntercept : public TrapFixture {};
 INSTANTIATE_TEST_SUITE_P(Profiles, TrapIntercept,
-                         testing::Values(find_profile("linux-5.12"), find_profile("linux-6.15")),
-                         profile_test_name);
+                         testing::Values(find_profile("linux-5.12"), find_profile("linux-6.15")), profile_test_name);
 
 TEST_P(TrapIntercept, GeneratesThePage) {
-    for (const HypercallInstruction instruction :
-         {HypercallInstruction::vmcall, HypercallInstruction::vmmcall}) {
+    for (const HypercallInstruction instruction : {HypercallInstruction::vmcall, HypercallInstruction::vmmcall}) {
         for (const bool long_mode : {false, true}) {
             TrapCore core(profile(), memory, blobs, instruction);
             ASSERT_EQ(core.configure(intercept_config()), 0);

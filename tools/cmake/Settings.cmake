@@ -14,6 +14,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # gcc 12 reports impossible paths of inlined library code with this one.
   list(APPEND xenolith_warnings -Wno-restrict)
 endif()
+if(XENOLITH_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Instrumented code hides initialisation from gcc: it then warns of the standard library's own.
+  list(APPEND xenolith_warnings -Wno-maybe-uninitialized)
+endif()
 target_compile_options(xenolith_settings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${xenolith_warnings}>)
 if(XENOLITH_SANITIZE)
   target_compile_options(xenolith_settings INTERFACE

@@ -42,7 +42,8 @@ xen::FormattedInstruction format_instruction(std::span<const std::byte> bytes, u
 int make(const std::string& kind_name, const std::string& file, const options::variables_map& values) {
     const auto kind = xen::find_stub_kind(kind_name);
     if (!kind)
-        throw UsageError(fmt::format("blob make {}: expected vmcall, vmmcall or doorbell", loader::on_one_line(kind_name)));
+        throw UsageError(
+            fmt::format("blob make {}: expected vmcall, vmmcall or doorbell", loader::on_one_line(kind_name)));
     std::uint64_t pages = 1;
     if (values.count("pages") != 0) {
         const std::string text = values["pages"].as<std::string>();
@@ -63,9 +64,12 @@ int show(const std::string& file, const options::variables_map& values) {
     const std::vector<std::byte> blob = xen::load_blob(file);
     const auto slots = xen::describe_blob(blob, static_cast<unsigned>(std::stoul(width_text)), format_instruction);
     if (values.count("json") != 0) {
-        nlohmann::ordered_json document = {{"file", file}, {"pages", xen::blob_pages(blob)}, {"slots", nlohmann::ordered_json::array()}};
+        nlohmann::ordered_json document = {
+            {"file", file}, {"pages", xen::blob_pages(blob)}, {"slots", nlohmann::ordered_json::array()}};
         for (const xen::BlobSlot& slot : slots) {
-            nlohmann::ordered_json entry = {{"number", slot.number}, {"name", slot.name}, {"offset", slot.offset},
+            nlohmann::ordered_json entry = {{"number", slot.number},
+                                            {"name", slot.name},
+                                            {"offset", slot.offset},
                                             {"instructions", nlohmann::ordered_json::array()}};
             for (const auto& line : slot.instructions)
                 entry["instructions"].push_back({{"bytes", xen::hex_bytes(line.bytes)}, {"text", line.text}});
@@ -103,8 +107,8 @@ int blob_command(const Arguments& arguments) {
         return exit_code::success;
     }
     const std::string action = values.count("action") != 0 ? values["action"].as<std::string>() : "";
-    const auto operands = values.count("operands") != 0 ? values["operands"].as<std::vector<std::string>>()
-                                                        : std::vector<std::string>();
+    const auto operands =
+        values.count("operands") != 0 ? values["operands"].as<std::vector<std::string>>() : std::vector<std::string>();
     if (action == "make" && operands.size() == 2) return make(operands[0], operands[1], values);
     if (action == "show" && operands.size() == 1) return show(operands[0], values);
     throw UsageError("expected `blob make KIND FILE` or `blob show FILE`; see xenolith blob --help");

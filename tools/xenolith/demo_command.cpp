@@ -36,9 +36,10 @@ bool did_the_job(machine::Machine& machine) {
 }  // namespace
 
 int demo_command(const Arguments& arguments) {
-    options::options_description visible("Usage: xenolith demo [OPTION...]\n\n"
-                                         "Runs the built-in guests, one per operating mode. Each finds Xen's CPUID leaves, writes the\n"
-                                         "MSR, gets its hypercall page and calls through it");
+    options::options_description visible(
+        "Usage: xenolith demo [OPTION...]\n\n"
+        "Runs the built-in guests, one per operating mode. Each finds Xen's CPUID leaves, writes the\n"
+        "MSR, gets its hypercall page and calls through it");
     visible.add(machine_options_description());
     options::options_description output("Output");
     output.add_options()("help,h", "this help");
@@ -79,7 +80,8 @@ int demo_command(const Arguments& arguments) {
         console.print(fmt::format("== {}: {}\n", guest.name, guest.description));
         machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
         const machine::RunResult result = machine.run(limits);
-        console.print(fmt::format("{}End: {}.\n{}\n", text.finish(), result.reason, machine::format_totals(result.totals)));
+        console.print(
+            fmt::format("{}End: {}.\n{}\n", text.finish(), result.reason, machine::format_totals(result.totals)));
         if (result.end == machine::RunEnd::host_limit) {
             note_impossible(result.reason);
             continue;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "cpu/fuzz/decoder_check.hpp"
 #include "cpu/fuzz/fuzzer.hpp"
 #include "cpu/fuzz/subjects.hpp"
 #include "loader/load_error.hpp"
@@ -40,8 +41,8 @@ struct NativeMode {
 
     explicit NativeMode(cpu::DecodeMode mode) : theirs(fuzz::NativeSubject::create(mode)) {
         if (theirs == nullptr)
-            throw std::runtime_error(fmt::format(
-                "the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
+            throw std::runtime_error(
+                fmt::format("the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
         sides.mode = mode;
         sides.layout = theirs->layout();
         ours = std::make_unique<fuzz::RowSubject>(mode, sides.layout);
@@ -74,8 +75,7 @@ void shard_from(const std::string& text, fuzz::FuzzOptions& choice) {
         good = second_error == std::errc() && stop == end && choice.shard < choice.shards;
     }
     if (!good)
-        throw UsageError(
-            fmt::format("--shard {}: expected I/N with I from 0 to N - 1", loader::on_one_line(text)));
+        throw UsageError(fmt::format("--shard {}: expected I/N with I from 0 to N - 1", loader::on_one_line(text)));
 }
 
 // --- The report
@@ -94,20 +94,23 @@ std::string summary_of(const fuzz::Report& report) {
     }
     std::string text;
     const double rate = report.seconds > 0 ? static_cast<double>(report.tests) / report.seconds : 0;
-    text += fmt::format(
-        "{} tests in {:.1f} s ({:.0f} a second): {} rows, {} forms, each form at least {} times\n",
-        report.tests, report.seconds, rate, rows.size(), report.judged_forms(),
-        report.judged_forms() != 0 ? fewest : 0);
+    text += fmt::format("{} tests in {:.1f} s ({:.0f} a second): {} rows, {} forms, each form at least {} times\n",
+                        report.tests, report.seconds, rate, rows.size(), report.judged_forms(),
+                        report.judged_forms() != 0 ? fewest : 0);
     if (!reasons.empty()) {
         text += "Not judged here:\n";
         for (const auto& [reason, count] : reasons) text += fmt::format("  {:>5} forms: {}\n", count, reason);
     }
-    std::string quirk_text;
+    std::string quirk_text, our_text;
     for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
         if (report.quirk_counts[n] != 0)
-            quirk_text += fmt::format("  {:>5} tests: {}: {}\n", report.quirk_counts[n],
-                                      fuzz::host_quirks()[n].name, fuzz::host_quirks()[n].reason);
+            (fuzz::host_quirks()[n].is_ours ? our_text : quirk_text) +=
+                fmt::format("  {:>7} tests: {}: {}\n", report.quirk_counts[n], fuzz::host_quirks()[n].name,
+                            fuzz::host_quirks()[n].reason);
     if (!quirk_text.empty()) text += "Differences that are not ours:\n" + quirk_text;
+    if (!our_text.empty()) text += "Differences that are known and ours:\n" + our_text;
+    if (report.not_repeated != 0)
+        text += fmt::format("{} differences did not happen again: the host was interrupted.\n", report.not_repeated);
     text += report.findings.empty()
                 ? "No difference.\n"
                 : fmt::format("{} differences in {} forms.\n", report.differences(), report.findings.size());
@@ -133,11 +136,10 @@ std::string coverage_of(const fuzz::Report& report) {
         row.tests += form.tests;
         row.differences += form.differences;
     }
-    std::string text =
-        fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", "row", "forms", "not judged", "tests", "differ");
+    std::string text = fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", "row", "forms", "not judged", "tests", "differ");
     for (const auto& [name, row] : rows)
-        text += fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", name, row.forms, row.not_judged, row.tests,
-                            row.differences);
+        text +=
+            fmt::format("{:<18}{:>7}{:>12}{:>12}{:>12}\n", name, row.forms, row.not_judged, row.tests, row.differences);
     return text;
 }
 
@@ -146,6 +148,7 @@ std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
     json result = {{"seed", seed},
                    {"tests", report.tests},
                    {"seconds", report.seconds},
+                   {"not_repeated", report.not_repeated},
                    {"judged_forms", report.judged_forms()},
                    {"differences", report.differences()}};
     json& forms = result["forms"] = json::array();
@@ -170,6 +173,7 @@ std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
     for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
         quirks.push_back({{"name", fuzz::host_quirks()[n].name},
                           {"reason", fuzz::host_quirks()[n].reason},
+                          {"ours", fuzz::host_quirks()[n].is_ours},
                           {"tests", report.quirk_counts[n]}});
     result["without_a_row"] = report.without_a_row;
     return result.dump(1) + "\n";
@@ -190,6 +194,37 @@ int reproduce_line(const std::string& line) {
     if (result.fields.empty()) fmt::print("No difference.\n");
     if (!result.quirk.empty()) fmt::print("Not ours: {}.\n", result.quirk);
     return result.fields.empty() || !result.quirk.empty() ? exit_code::success : exit_code::differences;
+}
+
+int compare_decoders(const std::vector<cpu::DecodeMode>& modes, std::uint64_t seed, bool as_json) {
+    nlohmann::json results = nlohmann::json::array();
+    bool differs = false;
+    const cpu::Decoder decoder(cpu::model_like_the_host(), *cpu::find_timing("modern"));
+    for (const cpu::DecodeMode mode : modes) {
+        const auto host = cpu::NativeOracle::create(mode == cpu::DecodeMode::long64 ? cpu::NativeMode::bits64
+                                                                                    : cpu::NativeMode::bits32);
+        const fuzz::DecoderReport report = fuzz::check_decoders(fuzz::EncodingReader(decoder, mode), seed, host.get());
+        differs = differs || !report.unexplained.empty();
+        if (as_json) {
+            nlohmann::json entry = {{"mode", fuzz::mode_name(mode)},
+                                    {"compared", report.compared},
+                                    {"agreed", report.agreed},
+                                    {"unexplained", report.unexplained.size()}};
+            for (const auto& known : report.known)
+                entry["known"].push_back({{"reason", known.reason}, {"times", known.times}});
+            results.push_back(std::move(entry));
+            continue;
+        }
+        fmt::print("{}: {} encodings, Zydis and Capstone agree on {}\n", fuzz::mode_name(mode), report.compared,
+                   report.agreed);
+        for (const auto& known : report.known)
+            if (known.times != 0) fmt::print("  {:>7}: {}\n", known.times, known.reason);
+        for (const fuzz::DecoderDifference& difference : report.unexplained)
+            fmt::print("  {:>7} unexplained: Zydis {}, Capstone {}: {}\n", difference.times, difference.zydis,
+                       difference.capstone, difference.example);
+    }
+    if (as_json) fmt::print("{}\n", results.dump(1));
+    return differs ? exit_code::differences : exit_code::success;
 }
 
 }  // namespace
@@ -213,6 +248,7 @@ int fuzz_command(const Arguments& arguments) {
         ("fail-fast", "stop at the first difference")
         ("coverage", "also print a line per row: forms, tests, differences")
         ("json", "print the report as JSON")
+        ("decoders", "instead compare our decoder's library, Zydis, with another, Capstone, on length and mnemonic")
         ("reproduce", value()->value_name("LINE"), "run one test, as a difference was reported")
         ("help,h", "this help");
     // clang-format on
@@ -229,20 +265,19 @@ int fuzz_command(const Arguments& arguments) {
 
     fuzz::FuzzOptions choice;
     choice.seed = 1;
-    if (const std::string seed = text_of(values, "seed"); !seed.empty())
-        choice.seed = parse_number("seed", seed);
-    if (const std::string count = text_of(values, "count"); !count.empty())
-        choice.count = parse_number("count", count);
+    if (const std::string seed = text_of(values, "seed"); !seed.empty()) choice.seed = parse_number("seed", seed);
+    if (const std::string count = text_of(values, "count"); !count.empty()) choice.count = parse_number("count", count);
     if (const std::string pattern = text_of(values, "rows"); !pattern.empty()) choice.pattern = pattern;
     shard_from(text_of(values, "shard"), choice);
     choice.fail_fast = values.count("fail-fast") != 0;
+    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"));
+    if (values.count("decoders") != 0) return compare_decoders(modes, choice.seed, values.count("json") != 0);
     const bool shows_progress = ::isatty(STDERR_FILENO) != 0;
     if (shows_progress)
         choice.progress = [&](const fuzz::Progress& progress) {
             fmt::print(stderr, "\r\x1b[K{} of {} tests, {} forms differ", progress.tests, choice.count,
                        progress.findings);
         };
-    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"));
     fuzz::Report report;
     for (std::size_t n = 0; n < modes.size(); ++n) {
         if (choice.fail_fast && !report.findings.empty()) break;

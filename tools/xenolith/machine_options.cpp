@@ -181,8 +181,7 @@ machine::RunLimits run_limits(const options::variables_map& values) {
             refuse("until", *name, "hypercall-page or first-hypercall");
         }
     }
-    if (const auto count = text_of(values, "max-cycles"))
-        limits.max_cycles = parse_number("max-cycles", *count);
+    if (const auto count = text_of(values, "max-cycles")) limits.max_cycles = parse_number("max-cycles", *count);
     if (const auto count = text_of(values, "max-seconds")) {
         const char* const end = count->data() + count->size();
         const auto [stop, error] = std::from_chars(count->data(), end, limits.max_seconds);

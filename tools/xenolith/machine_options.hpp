@@ -21,9 +21,9 @@ boost::program_options::options_description limit_options_description();
 machine::RunLimits run_limits(const boost::program_options::variables_map& values);
 
 // Parses with unknown and repeated options refused, as UsageError.
-boost::program_options::variables_map parse_options(const Arguments& arguments,
-                                                    const boost::program_options::options_description& options,
-                                                    const boost::program_options::positional_options_description& positional);
+boost::program_options::variables_map parse_options(
+    const Arguments& arguments, const boost::program_options::options_description& options,
+    const boost::program_options::positional_options_description& positional);
 
 // "0x40000000", "1073741824". UsageError names the option.
 std::uint64_t parse_number(std::string_view option, const std::string& text);

@@ -99,6 +99,4 @@ int guarded(const Arguments& arguments) {
 }  // namespace
 }  // namespace xenolith::tools
 
-int main(int count, char** values) {
-    return xenolith::tools::guarded({values + (count > 0 ? 1 : 0), values + count});
-}
+int main(int count, char** values) { return xenolith::tools::guarded({values + (count > 0 ? 1 : 0), values + count}); }

@@ -53,7 +53,8 @@ class Keyboard {
             }
             pending_.insert(pending_.end(), bytes, bytes + count);
         }
-        while (!pending_.empty() && machine.serial_in(static_cast<std::uint8_t>(pending_.front()))) pending_.pop_front();
+        while (!pending_.empty() && machine.serial_in(static_cast<std::uint8_t>(pending_.front())))
+            pending_.pop_front();
     }
 
   private:
@@ -74,7 +75,8 @@ loader::ImageFile image_from(const options::variables_map& values, loader::LoadO
     guest = machine::find_guest(name);
     if (guest == nullptr) {
         std::string names;
-        for (const auto& entry : machine::built_in_guests()) names += (names.empty() ? "" : ", ") + std::string(entry.name);
+        for (const auto& entry : machine::built_in_guests())
+            names += (names.empty() ? "" : ", ") + std::string(entry.name);
         throw UsageError(fmt::format("--guest {}: expected {}", loader::on_one_line(name), names));
     }
     load_options.format = guest->format;
@@ -88,13 +90,15 @@ loader::LoadOptions load_options_from(const options::variables_map& values) {
         const std::string name = text("format");
         const auto format = loader::format_from_name(name);
         if (!format)
-            throw UsageError(fmt::format("--format {}: expected auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage",
-                                         loader::on_one_line(name)));
+            throw UsageError(
+                fmt::format("--format {}: expected auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage",
+                            loader::on_one_line(name)));
         load_options.format = *format;
     }
     if (values.count("load-address") != 0)
         load_options.load_address = mmu::GuestPhysical{parse_number("load-address", text("load-address"))};
-    if (values.count("entry-offset") != 0) load_options.entry_offset = parse_number("entry-offset", text("entry-offset"));
+    if (values.count("entry-offset") != 0)
+        load_options.entry_offset = parse_number("entry-offset", text("entry-offset"));
     if (values.count("linux-entry") != 0) {
         const std::string width = text("linux-entry");
         if (width != "32" && width != "64")
@@ -130,14 +134,17 @@ int run_command(const Arguments& arguments) {
     options::options_description hidden;
     hidden.add_options()("kernel", value());
     // clang-format on
-    options::options_description visible("Usage: xenolith run KERNEL [OPTION...]\n\n"
-                                         "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
-                                         "read, the MSR written, the page copied, hypercalls made");
+    options::options_description visible(
+        "Usage: xenolith run KERNEL [OPTION...]\n\n"
+        "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
+        "read, the MSR written, the page copied, hypercalls made");
     visible.add(image).add(machine_options_description()).add(limit_options_description()).add(output);
     options::options_description all;
     all.add(visible).add(hidden);
     const options::variables_map values =
         parse_options(arguments, all, options::positional_options_description().add("kernel", 1));
+    if (values.count("timeline") != 0 && values["timeline"].as<std::string>().empty())
+        throw UsageError("--timeline: expected a file's name");
     if (values.count("help") != 0) {
         std::ostringstream text;
         text << visible;
