@@ -156,10 +156,15 @@ class ModeRun {
         if (!fails(*reproducer, encoding)) return std::nullopt;
         for (const Field& field : pair_.fields()) parts_ |= bit_of(field);
         const auto still_fails = [&](const Reproducer& smaller) { return fails(smaller, encoding); };
-        if (encoding.is_branch()) {
+        const bool is_relative =
+            std::ranges::any_of(encoding.visible_operands(), [](const ZydisDecodedOperand& operand) {
+                return operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && operand.imm.is_relative != 0;
+            });
+        if (encoding.is_branch() && !is_relative) {
             forget_background(*reproducer, sides_.layout, still_fails);
         } else {
-            shrink(*reproducer, sides_.layout, bit_offset_register(encoding), still_fails);
+            shrink(*reproducer, sides_.layout,
+                   {.addresses = encoding.touches_memory(), .number = bit_offset_register(encoding)}, still_fails);
         }
         Finding finding;
         finding.mode = sides_.mode;

@@ -57,7 +57,7 @@ struct FuzzOptions {
     unsigned shard = 0, shards = 1;   // forms number `shard`, `shard` + `shards`, ... of the whole
     std::string pattern = "*";        // of form names or mnemonics
     bool fail_fast = false;
-    std::function<void(const Progress&)> progress;  // a few times a second; may be empty
+    std::function<void(const Progress&)> progress = {};  // a few times a second; may be empty
 };
 
 // The two sides of one mode.

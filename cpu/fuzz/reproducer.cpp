@@ -261,7 +261,7 @@ void forget_background(Reproducer& reproducer, const Layout& layout,
     if (fails(*smaller)) reproducer = *smaller;
 }
 
-void shrink(Reproducer& reproducer, const Layout& layout, int kept,
+void shrink(Reproducer& reproducer, const Layout& layout, Kept kept,
             const std::function<bool(const Reproducer&)>& fails) {
     const auto blank = std::make_unique<Reproducer>(Reproducer::blank());
     Shrinker shrinker(reproducer, fails);
@@ -270,10 +270,10 @@ void shrink(Reproducer& reproducer, const Layout& layout, int kept,
     State& state = reproducer.state;
     const State& usual = blank->state;
     for (int number = 0; number < 16; ++number) {
-        if (number == kept) continue;
+        if (number == kept.number) continue;
         std::uint64_t& value = state.registers.general[static_cast<unsigned>(number)];
         constexpr std::uint64_t reach = 0x10000;
-        if ((value & 0xffffffff) - layout.memory + reach < memory_size + 2 * reach) {
+        if (kept.addresses && (value & 0xffffffff) - layout.memory + reach < memory_size + 2 * reach) {
             shrinker.attempt(value, value & 0xffffffff);
         } else {
             shrinker.simplify(value, std::uint64_t{0});

@@ -29,9 +29,14 @@ std::string to_line(const Reproducer& reproducer);
 // std::invalid_argument says what is wrong with the line.
 std::unique_ptr<Reproducer> from_line(std::string_view line);
 
-// Sets whatever it can to the blank state's value, or a simpler one, while `fails` stays true. A register that may be
-// an address stays one, and the one numbered `kept`, if any, stays as it is: the host has things of its own elsewhere.
-void shrink(Reproducer& reproducer, const Layout& layout, int kept,
+// What must not be made simpler, because the host has things of its own at other addresses.
+struct Kept {
+    bool addresses = false;  // registers that may be addresses of the operand memory
+    int number = -1;         // of a general register; -1 for none
+};
+
+// Sets whatever it can to the blank state's value, or a simpler one, while `fails` stays true.
+void shrink(Reproducer& reproducer, const Layout& layout, Kept kept,
             const std::function<bool(const Reproducer&)>& fails);
 
 // For branches, which must go on leading to where they do: clears all memory but what is an address to branch

@@ -342,7 +342,9 @@ Execute select_vector(const Shape& shape, const VectorOperations& operations) {
     const bool counts =
         (traits & vector_trait::counts) != 0 &&
         shape.operands[shape.instruction.operand_count_visible - 1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    out.registers[1] = operands.numbers[0];
+    // Where the destination is no vector there is no first source; any register will do.
+    const bool to_general = destination == Destination::general32 || destination == Destination::general64;
+    out.registers[1] = to_general ? std::uint8_t{0} : operands.numbers[0];
     if (counts) {
         if (operands.count > 1) out.registers[1] = operands.numbers[1];
     } else {
