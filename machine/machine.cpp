@@ -95,7 +95,9 @@ xen::HypercallRegisters hypercall_registers(const cpu::CpuState& state) {
 // Members are declared from the interrupt controller outwards: each is wired to what stands before it.
 struct Machine::Board {
     Board(Machine& machine, const MachineOptions& options)
-        : interrupt([&machine](bool asserted) { machine.engine_->set_interrupt_line(asserted); }),
+        : interrupt([&machine](bool asserted) {
+              machine.engine_->set_interrupt_line(asserted && !machine.limits_.hold_interrupts);
+          }),
           pic(interrupt),
           pit(machine.clock_, pic.line(memory_map::irq::timer)),
           a20([](bool) {}),
@@ -298,10 +300,11 @@ RunResult Machine::run(const RunLimits& limits) {
     constexpr std::uint64_t slice = 20'000'000;
     limits_ = limits;
     result_ = {};
-    stopped_ = false;
+    stopped_ = device_accessed_ = false;
     const Wall::time_point start = Wall::now();
     const double seconds_before = seconds_;
     Wall::time_point last_progress = start;
+    const std::uint64_t instructions_before = engine_->instructions();
     if (kernel_blobs_) kernel_trap_ = kernel_blobs_->refresh(kernel_config_ = trap_->config(), blob_memory_);
     remark_what_the_engine_hides();
     while (!stopped_) {
@@ -310,16 +313,25 @@ RunResult Machine::run(const RunLimits& limits) {
             stop(RunEnd::max_cycles, fmt::format("{} cycles have passed", limits.max_cycles));
             break;
         }
+        const std::uint64_t done = engine_->instructions() - instructions_before;
+        if (done >= limits.max_instructions) {
+            stop(RunEnd::max_instructions, fmt::format("{} instructions were executed", limits.max_instructions));
+            break;
+        }
+        cpu::Budget budget{.until_cycles =
+                               std::min({now + slice, limits.max_cycles, std::max(clock_.next_deadline(), now + 1)})};
+        if (limits.max_instructions != ~std::uint64_t{0}) budget.instructions = limits.max_instructions - done;
         cpu::Exit exit;
         try {
-            exit = engine_->run({.until_cycles = std::min(
-                                     {now + slice, limits.max_cycles, std::max(clock_.next_deadline(), now + 1)})});
+            exit = engine_->run(budget);
         } catch (const cpu::HostLimit& limit) {
             stop(RunEnd::host_limit, limit.what());
         }
         clock_.advance_to(engine_->cycles());
         const Wall::time_point wall = Wall::now();
         seconds_ = seconds_before + std::chrono::duration<double>(wall - start).count();
+        if (!stopped_ && device_accessed_ && limits.stop_at_device_access)
+            stop(RunEnd::device_access, "a device was accessed");
         if (stopped_) break;
         switch (exit.reason) {
             case cpu::ExitReason::deadline:
@@ -340,8 +352,14 @@ RunResult Machine::run(const RunLimits& limits) {
             }
             case cpu::ExitReason::shutdown: {
                 const cpu::CpuState state = engine_->state();
-                stop(RunEnd::shutdown, fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()),
-                                                   state.segment(cpu::SegmentName::cs).selector, state.rip));
+                const cpu::CpuState reset = cpu::reset_state();
+                const std::uint16_t selector = state.segment(cpu::SegmentName::cs).selector;
+                if (is_kvm(engine_choice_) && state.in_real_mode() && state.rip == reset.rip &&
+                    selector == reset.segment(cpu::SegmentName::cs).selector)
+                    stop(RunEnd::shutdown, "triple fault: KVM has reset the CPU since, so where is not known");
+                else
+                    stop(RunEnd::shutdown,
+                         fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()), selector, state.rip));
                 break;
             }
             case cpu::ExitReason::hypercall:
@@ -373,8 +391,14 @@ void Machine::trapped(const cpu::Moment& moment) {
     clock_.advance_to(moment.cycles);
 }
 
-std::uint32_t Machine::port_read(const cpu::Moment& moment, std::uint16_t port, unsigned width) {
+void Machine::device_accessed(const cpu::Moment& moment) {
     trapped(moment);
+    device_accessed_ = true;
+    if (limits_.stop_at_device_access) engine_->request_stop();
+}
+
+std::uint32_t Machine::port_read(const cpu::Moment& moment, std::uint16_t port, unsigned width) {
+    device_accessed(moment);
     const std::uint32_t value = bus_.read_port(port, width);
     synchronise_deadline();
     return value;
@@ -382,7 +406,7 @@ std::uint32_t Machine::port_read(const cpu::Moment& moment, std::uint16_t port, 
 
 void Machine::port_write(const cpu::Moment& moment, std::uint16_t port, unsigned width, std::uint32_t value,
                          cpu::CpuState& state, cpu::LinearMemory& memory) {
-    trapped(moment);
+    device_accessed(moment);
     if (trap_ && port == xen::doorbell::port && width >= 2) {
         notice_page_laid_by_kernel(moment, state);
         const std::uint64_t answer = answer_hypercall(moment, "doorbell", value, state, memory);
@@ -394,14 +418,14 @@ void Machine::port_write(const cpu::Moment& moment, std::uint16_t port, unsigned
 }
 
 std::uint64_t Machine::mmio_read(const cpu::Moment& moment, mmu::GuestPhysical address, unsigned width) {
-    trapped(moment);
+    device_accessed(moment);
     const std::uint64_t value = bus_.read_memory(address, width);
     synchronise_deadline();
     return value;
 }
 
 void Machine::mmio_write(const cpu::Moment& moment, mmu::GuestPhysical address, unsigned width, std::uint64_t value) {
-    trapped(moment);
+    device_accessed(moment);
     bus_.write_memory(address, width, value);
     synchronise_deadline();
 }

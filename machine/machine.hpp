@@ -54,7 +54,11 @@ enum class StopAt : std::uint8_t { nothing, hypercall_page, first_hypercall };
 struct RunLimits {
     StopAt stop_at = StopAt::nothing;
     std::uint64_t max_cycles = ~std::uint64_t{0};
-    double max_seconds = 0;  // of the host's time; 0: no limit
+    std::uint64_t max_instructions = ~std::uint64_t{0};  // of this call; needs an engine that can count them
+    double max_seconds = 0;                              // of the host's time; 0: no limit
+    // Devices' interrupts stay where they are: for runs in lockstep, whose clocks need not be the same.
+    bool hold_interrupts = false;
+    bool stop_at_device_access = false;  // behind the instruction that reads or writes a port or a device's memory
     // Called about ten times a second of the host's time. Returning false ends the run.
     std::function<bool(const Totals&)> progress;
 };
@@ -62,6 +66,8 @@ struct RunLimits {
 enum class RunEnd : std::uint8_t {
     reached,  // what stop_at asked for has happened
     max_cycles,
+    max_instructions,
+    device_access,
     max_seconds,
     interrupted,  // progress said so
     halted,       // HLT, and nothing is left that could wake the CPU
@@ -139,6 +145,7 @@ class Machine final : private cpu::Environment {
     void remark_what_the_engine_hides();
     void notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state);
     void trapped(const cpu::Moment& moment);
+    void device_accessed(const cpu::Moment& moment);
     void synchronise_deadline();
     std::uint64_t answer_hypercall(const cpu::Moment& moment, std::string_view through, std::uint64_t number,
                                    const cpu::CpuState& state, cpu::LinearMemory& memory);
@@ -168,6 +175,7 @@ class Machine final : private cpu::Environment {
     RunLimits limits_;
     RunResult result_;
     bool stopped_ = false;
+    bool device_accessed_ = false;  // since the run began
     bool page_written_ = false;
     bool direct_call_remarked_ = false;
     std::uint64_t traps_ = 0;

@@ -190,7 +190,7 @@ class Collector {
             entry.form.mode = reader_.mode();
             entry.form.name = form_name(key);
         }
-        const std::string_view reason = why_not_judged(whole);
+        const std::string_view reason = why_not_judged(whole, options_.judge);
         if (reason.empty() && !can_be_placed(whole)) return has_modrm;
         if (is_new) entry.form.not_judged = reason;
         if (!reason.empty() && entry.form.not_judged.empty()) return has_modrm;
@@ -261,20 +261,12 @@ Catalogue make_catalogue(const EncodingReader& reader, const CatalogueOptions& o
     return collector.take();
 }
 
-std::string_view why_not_judged(const Encoding& encoding) {
+namespace {
+
+// What only the host's CPU in user mode cannot judge.
+std::string_view why_not_in_user_mode(const Encoding& encoding) {
     const ZydisDecodedInstruction& decoded = encoding.decoded;
     switch (decoded.mnemonic) {
-        case ZYDIS_MNEMONIC_CPUID:
-        case ZYDIS_MNEMONIC_RDTSC:
-        case ZYDIS_MNEMONIC_RDTSCP:
-        case ZYDIS_MNEMONIC_RDPMC:
-        case ZYDIS_MNEMONIC_RDPRU:
-        case ZYDIS_MNEMONIC_RDPID:
-        case ZYDIS_MNEMONIC_RDRAND:
-        case ZYDIS_MNEMONIC_RDSEED:
-        case ZYDIS_MNEMONIC_XGETBV: return "the answer is the machine's own";
-        case ZYDIS_MNEMONIC_VMCALL:
-        case ZYDIS_MNEMONIC_VMMCALL: return "it asks the hypervisor";
         case ZYDIS_MNEMONIC_SGDT:
         case ZYDIS_MNEMONIC_SIDT:
         case ZYDIS_MNEMONIC_SLDT:
@@ -288,6 +280,71 @@ std::string_view why_not_judged(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_RDGSBASE:
         case ZYDIS_MNEMONIC_WRFSBASE:
         case ZYDIS_MNEMONIC_WRGSBASE: return "the host's thread pointer";
+        default: break;
+    }
+    if (encoding.is_branch() && decoded.operand_width == 16) return "it leaves for the first 64 KiB";
+    if (writes_register_of(encoding, ZYDIS_REGCLASS_SEGMENT)) return "it loads a segment register";
+    if (decoded.address_width == 16) {
+        // The stack is addressed by SS.B, whatever the address size.
+        const bool reaches = std::ranges::none_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
+            return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
+                   (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN || operand.mem.segment != ZYDIS_REGISTER_SS);
+        });
+        if (!reaches) return "16-bit addresses do not reach the memory";
+    }
+    return {};
+}
+
+// What goes too far at CPL 0.
+std::string_view why_not_on_engine(const Encoding& encoding) {
+    switch (encoding.decoded.mnemonic) {
+        case ZYDIS_MNEMONIC_LGDT:
+        case ZYDIS_MNEMONIC_LIDT:
+        case ZYDIS_MNEMONIC_LLDT:
+        case ZYDIS_MNEMONIC_LTR:
+        case ZYDIS_MNEMONIC_LMSW:
+        case ZYDIS_MNEMONIC_CLTS:
+        case ZYDIS_MNEMONIC_RDMSR:
+        case ZYDIS_MNEMONIC_WRMSR:
+        case ZYDIS_MNEMONIC_XSETBV:
+        case ZYDIS_MNEMONIC_SWAPGS:
+        case ZYDIS_MNEMONIC_INVD:
+        case ZYDIS_MNEMONIC_WBINVD:
+        case ZYDIS_MNEMONIC_INVPCID:
+        case ZYDIS_MNEMONIC_RSM: return "it changes the state of the system";
+        case ZYDIS_MNEMONIC_SGDT:
+        case ZYDIS_MNEMONIC_SIDT:
+        case ZYDIS_MNEMONIC_SLDT:
+        case ZYDIS_MNEMONIC_STR:
+        case ZYDIS_MNEMONIC_SMSW: return "the engine's own values";
+        case ZYDIS_MNEMONIC_HLT: return "every test ends in one";
+        default: break;
+    }
+    if (encoding.uses(ZYDIS_REGCLASS_CONTROL) || encoding.uses(ZYDIS_REGCLASS_DEBUG))
+        return "control and debug registers hold what engines need";
+    const ZydisInstructionCategory category = encoding.decoded.meta.category;
+    if (category == ZYDIS_CATEGORY_IO || category == ZYDIS_CATEGORY_IOSTRINGOP) return "it asks the machine";
+    if (category == ZYDIS_CATEGORY_VTX || encoding.decoded.meta.isa_ext == ZYDIS_ISA_EXT_SVM)
+        return "it asks the hypervisor";
+    return {};
+}
+
+}  // namespace
+
+std::string_view why_not_judged(const Encoding& encoding, Judge judge) {
+    const ZydisDecodedInstruction& decoded = encoding.decoded;
+    switch (decoded.mnemonic) {
+        case ZYDIS_MNEMONIC_CPUID:
+        case ZYDIS_MNEMONIC_RDTSC:
+        case ZYDIS_MNEMONIC_RDTSCP:
+        case ZYDIS_MNEMONIC_RDPMC:
+        case ZYDIS_MNEMONIC_RDPRU:
+        case ZYDIS_MNEMONIC_RDPID:
+        case ZYDIS_MNEMONIC_RDRAND:
+        case ZYDIS_MNEMONIC_RDSEED:
+        case ZYDIS_MNEMONIC_XGETBV: return "the answer is the machine's own";
+        case ZYDIS_MNEMONIC_VMCALL:
+        case ZYDIS_MNEMONIC_VMMCALL: return "it asks the hypervisor";
         case ZYDIS_MNEMONIC_XSAVE:
         case ZYDIS_MNEMONIC_XSAVE64:
         case ZYDIS_MNEMONIC_XSAVEC:
@@ -314,17 +371,7 @@ std::string_view why_not_judged(const Encoding& encoding) {
         default: break;
     }
     if (decoded.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return "it leaves for another code segment";
-    if (encoding.is_branch() && decoded.operand_width == 16) return "it leaves for the first 64 KiB";
-    if (writes_register_of(encoding, ZYDIS_REGCLASS_SEGMENT)) return "it loads a segment register";
-    if (decoded.address_width == 16) {
-        // The stack is addressed by SS.B, whatever the address size.
-        const bool reaches = std::ranges::none_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
-            return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
-                   (operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN || operand.mem.segment != ZYDIS_REGISTER_SS);
-        });
-        if (!reaches) return "16-bit addresses do not reach the memory";
-    }
-    return {};
+    return judge == Judge::host ? why_not_in_user_mode(encoding) : why_not_on_engine(encoding);
 }
 
 bool can_be_placed(const Encoding& encoding) {

@@ -16,7 +16,7 @@ struct Form {
     FormKey key;
     DecodeMode mode = DecodeMode::long64;
     std::string name;
-    std::string_view not_judged;  // why the host's CPU in user mode cannot judge it; empty if it can
+    std::string_view not_judged;  // why it cannot be judged; empty if it can
     std::vector<std::array<std::uint8_t, Decoder::longest>> samples;
 };
 
@@ -26,10 +26,14 @@ struct Catalogue {
     std::uint64_t strings_tried = 0;
 };
 
+// Who judges: the host's CPU in user mode, or an engine at CPL 0 in a machine of its own (engine_subject.hpp).
+enum class Judge : std::uint8_t { host, engine };
+
 struct CatalogueOptions {
     std::uint64_t seed = 0;
     std::string pattern = "*";  // of form names: `*` and `?` as a shell has them; case does not matter
     unsigned samples = 24;      // encodings of each form
+    Judge judge = Judge::host;
 };
 
 // Every byte string that the catalogue is made of: all opcodes of all maps with a choice of prefixes, and for
@@ -40,8 +44,8 @@ void visit_encodings(const EncodingReader& reader, std::uint64_t seed, const Vis
 
 Catalogue make_catalogue(const EncodingReader& reader, const CatalogueOptions& options);
 
-// Why the host in user mode cannot judge the encoding's form; empty if it can.
-std::string_view why_not_judged(const Encoding& encoding);
+// Why the judge cannot judge the encoding's form; empty if it can.
+std::string_view why_not_judged(const Encoding& encoding, Judge judge);
 // Whether a state can be made that puts this encoding's operands where the memory is.
 bool can_be_placed(const Encoding& encoding);
 

@@ -12,6 +12,8 @@
 #include <optional>
 #include <stdexcept>
 
+#include "cpu/host_limit.hpp"
+
 namespace xenolith::cpu::fuzz {
 
 namespace {
@@ -33,9 +35,10 @@ struct Tally {
     const Form* form = nullptr;
     std::uint64_t tests = 0, differences = 0, faults = 0;
     std::size_t finding = 0;  // index + 1; 0 for none
+    bool host_cannot = false;
 
     bool is_exhausted() const {
-        return differences >= differences_enough || (tests >= faults_enough && faults == tests);
+        return host_cannot || differences >= differences_enough || (tests >= faults_enough && faults == tests);
     }
 };
 
@@ -53,7 +56,8 @@ class ModeRun {
     }
 
     void run(std::uint64_t count) {
-        Catalogue catalogue = make_catalogue(reader_, {.seed = options_.seed, .pattern = options_.pattern});
+        Catalogue catalogue =
+            make_catalogue(reader_, {.seed = options_.seed, .pattern = options_.pattern, .judge = sides_.judge});
         if (options_.shard == 0)
             for (const auto& [mnemonic, forms] : catalogue.without_a_row) report_.without_a_row[mnemonic] += forms;
         for (std::size_t n = options_.shard; n < catalogue.forms.size(); n += options_.shards)
@@ -63,7 +67,7 @@ class ModeRun {
         if (judged != 0) rounds(count, judged);
         for (const Tally& tally : tallies_)
             report_.forms.push_back({sides_.mode, std::string(mnemonic_of(*tally.form)), tally.form->name, tally.tests,
-                                     tally.differences, tally.form->not_judged});
+                                     tally.differences, why_not(tally)});
         for (const Tally& tally : tallies_)
             if (tally.finding != 0) report_.findings[tally.finding - 1].times = tally.differences;
         for (std::size_t n = 0; n < report_.quirk_counts.size(); ++n)
@@ -75,6 +79,9 @@ class ModeRun {
         return mnemonic_name(static_cast<ZydisMnemonic>(form.key.mnemonic));
     }
 
+    static std::string_view why_not(const Tally& tally) {
+        return tally.host_cannot ? "the engine that judges cannot execute it" : tally.form->not_judged;
+    }
     // A series of each form, again and again, until the count is reached.
     void rounds(std::uint64_t count, std::uint64_t judged) {
         const std::uint64_t wanted = std::clamp<std::uint64_t>(count / judged / 4, 1, longest_series);
@@ -84,7 +91,7 @@ class ModeRun {
             for (Tally& tally : tallies_) {
                 if (!tally.form->not_judged.empty() || tally.is_exhausted()) continue;
                 if (report_.tests >= end || should_stop()) return;
-                series(tally, round, static_cast<unsigned>(std::min(wanted, end - report_.tests)));
+                try_series(tally, round, static_cast<unsigned>(std::min(wanted, end - report_.tests)));
                 show_progress(end);
             }
             // Every form is exhausted, or none of its samples can be completed.
@@ -105,6 +112,13 @@ class ModeRun {
         return true;
     }
 
+    void try_series(Tally& tally, std::uint64_t round, unsigned length) {
+        try {
+            series(tally, round, length);
+        } catch (const HostLimit&) {
+            tally.host_cannot = true;
+        }
+    }
     void series(Tally& tally, std::uint64_t round, unsigned length) {
         const std::uint64_t seed = series_seed(*tally.form, round);
         Random random(seed);
@@ -180,7 +194,7 @@ class ModeRun {
         if (original.uses_floating_point() && !is_consistent(reproducer.state.floating_point)) return false;
         if (!reader_.read(reproducer.code, shrunk_) || !shrunk_.has_row ||
             shrunk_.decoded.length != reproducer.code.size() || shrunk_.decoded.mnemonic != original.decoded.mnemonic ||
-            !why_not_judged(shrunk_).empty() || !can_be_placed(shrunk_))
+            !why_not_judged(shrunk_, sides_.judge).empty() || !can_be_placed(shrunk_))
             return false;
         pair_.set_memory(reproducer.memory);
         pair_.prepare(shrunk_);
@@ -239,8 +253,8 @@ Reproduction reproduce(const Sides& sides, const Reproducer& reproducer) {
     if (encoding.decoded.length != reproducer.code.size())
         throw std::invalid_argument(fmt::format("code: the instruction is {} bytes long", encoding.decoded.length));
     if (!encoding.has_row) throw std::invalid_argument("code: the instruction has no row");
-    if (const std::string_view reason = why_not_judged(encoding); !reason.empty())
-        throw std::invalid_argument(fmt::format("code: the host's CPU cannot judge it: {}", reason));
+    if (const std::string_view reason = why_not_judged(encoding, sides.judge); !reason.empty())
+        throw std::invalid_argument(fmt::format("code: it cannot be judged: {}", reason));
     Pair pair(*sides.ours, *sides.theirs);
     pair.set_memory(reproducer.memory);
     pair.prepare(encoding);

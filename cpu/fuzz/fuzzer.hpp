@@ -66,6 +66,7 @@ struct Sides {
     Layout layout;
     const Decoder* decoder = nullptr;  // ours
     Subject *ours = nullptr, *theirs = nullptr;
+    Judge judge = Judge::host;
 };
 
 // Adds one mode's tests to the report. `count` is this mode's share.

@@ -94,7 +94,7 @@ bool StateMaker::complete(std::span<const std::uint8_t> from, Random& random, En
     const bool has_own_address =
         memory != nullptr && (memory->mem.base == ZYDIS_REGISTER_NONE || memory->mem.base == ZYDIS_REGISTER_RIP ||
                               memory->mem.base == ZYDIS_REGISTER_EIP);
-    if (has_own_address && decoded.raw.disp.size >= 32) {
+    if (has_own_address && decoded.raw.disp.size >= 16) {
         std::uint64_t address = layout_.memory + static_cast<std::uint64_t>(pick_place(random, memory->size / 8u));
         if (memory->mem.base != ZYDIS_REGISTER_NONE) address -= layout_.instruction_end;
         write_bytes(bytes, decoded.raw.disp.offset, decoded.raw.disp.size / 8u, address);
@@ -149,7 +149,7 @@ void StateMaker::add_operand(const ZydisDecodedOperand& operand, bool is_hidden)
     memory.size = operand.size / 8u;
     memory.is_hidden = is_hidden;
     memory.is_stack = is_hidden && from.segment == ZYDIS_REGISTER_SS;
-    memory.scale = from.scale;
+    memory.scale = std::max<std::uint64_t>(from.scale, 1);
     memory.displacement = from.disp.has_displacement != 0 ? static_cast<std::uint64_t>(from.disp.value) : 0;
     if (is_general(from.base)) {
         memory.base = general_number(from.base);
@@ -230,6 +230,7 @@ void StateMaker::put(Random& random, std::int64_t offset, unsigned size, ValueKi
 // With shorter addresses what is above them must not count.
 void StateMaker::point(Random& random, int number, std::uint64_t address, unsigned address_width) {
     if (address_width == 32 && encoding_->is_64()) address = (address & 0xffffffff) | random() << 32;
+    if (address_width == 16) address = (address & 0xffff) | random() << 16;
     general(number) = address;
 }
 
@@ -329,6 +330,7 @@ void StateMaker::bias_after_placing(Random& random) {
         if (random.chance(16)) count = random.pick(3000);
         general(rcx) = count;
         if (address_width_ == 32 && encoding_->is_64() && count != 0) general(rcx) |= random() << 32;
+        if (address_width_ == 16 && count != 0) general(rcx) |= random() << 16;
         // Strings that overlap, and strings that are equal for a while.
         if (operands_.size() >= 2 && random.chance(3)) general(rdi) = general(rsi) + random.pick(33) - 16;
         if (random.chance(2)) patches_.assign(1, {static_cast<std::uint32_t>(page_boundary), 32, {}});

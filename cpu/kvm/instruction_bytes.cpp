@@ -49,6 +49,11 @@ std::size_t length_of_halt(const std::vector<std::byte>& code) {
     return byte_of(code, opcode) == halt ? opcode + 1 : 0;
 }
 
+std::size_t length_of_wrmsr(const std::vector<std::byte>& code, bool code64) {
+    const std::size_t opcode = skip_prefixes(code, code64);
+    return byte_of(code, opcode) == 0x0f && byte_of(code, opcode + 1) == 0x30 ? opcode + 2 : 0;
+}
+
 bool begins_with_out(const std::vector<std::byte>& code, std::uint16_t port, unsigned width, std::uint16_t dx,
                      bool code64) {
     const std::size_t at = skip_prefixes(code, code64);

@@ -19,6 +19,9 @@ bool is_repeated_string_instruction(const std::vector<std::byte>& code);
 // The length of the HLT that the code begins with; 0 if it begins with another instruction.
 std::size_t length_of_halt(const std::vector<std::byte>& code);
 
+// The length of the WRMSR that the code begins with; 0 if it begins with another instruction.
+std::size_t length_of_wrmsr(const std::vector<std::byte>& code, bool code64);
+
 // The code begins with an OUT or OUTS of that width to the port; `dx` is the guest's.
 bool begins_with_out(const std::vector<std::byte>& code, std::uint16_t port, unsigned width, std::uint16_t dx,
                      bool code64);

@@ -19,6 +19,7 @@
 // - RDMSR and WRMSR reach the Environment for the trap's index (msr_exit route) and for those that KVM does
 // not know or
 //   refuses. With the ioctl route KVM lays the page itself, unseen.
+// - On AMD's CPUs a triple fault destroys the state, and KVM puts the reset state in its place.
 // - Moment::rip of a memory-mapped write is behind the instruction.
 // - While an instruction budget steps the guest: if it sets RFLAGS.TF by POPF or IRET its trap is lost, and a
 // handler that
@@ -108,6 +109,8 @@ class KvmEngine final : public Engine {
     void on_shutdown();
     [[noreturn]] void on_internal_error();
     Exit fail_run(int error);
+    std::optional<Exit> step_over_msr(std::uint64_t next_rip);
+    std::optional<Exit> give_up_msr();
     Exit leave_msr(int error_number);
     Exit leave_hypercall();
     void change_state(const CpuState& before, CpuState after);

@@ -228,11 +228,18 @@ std::optional<Exit> KvmEngine::on_msr_write() {
     const std::uint32_t index = run_area_->msr.index;
     const std::uint64_t value = run_area_->msr.data;
     const bool implemented = kvm_has_msr(index, true), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
+    const std::uint64_t rip = general().rip;
+    const std::vector<std::byte> code = code_at(rip, longest_instruction);
     const MsrOutcome outcome = environment_.msr_write(moment(), index, value, implemented, state());
     completion_pending_ = true;
     switch (outcome.kind) {
         case MsrOutcome::Kind::stop: return leave_msr(outcome.error_number);
-        case MsrOutcome::Kind::done: step_faulted_ = false; break;
+        case MsrOutcome::Kind::done:
+            step_faulted_ = false;
+            if (const std::size_t length = length_of_wrmsr(code, general().in_64bit_code());
+                length != 0 && code_at(rip, longest_instruction) != code)
+                return step_over_msr(rip + length);
+            break;
         case MsrOutcome::Kind::general_protection: step_faulted_ = true; break;
         case MsrOutcome::Kind::not_claimed:
             step_faulted_ = !(by_filter && implemented && registers_.write_msr(index, value));
@@ -242,13 +249,26 @@ std::optional<Exit> KvmEngine::on_msr_write() {
     return std::nullopt;
 }
 
-Exit KvmEngine::leave_msr(int error_number) {
+// The write has put other bytes where it stands itself, or close behind. A KVM whose CPU does not report the next RIP
+// would decode them to find the end of the WRMSR. So KVM gives it up, and the end is set by hand.
+std::optional<Exit> KvmEngine::step_over_msr(std::uint64_t next_rip) {
+    const auto exit = give_up_msr();
+    registers_.set_rip(general().in_64bit_code() ? next_rip : next_rip & 0xffffffff);
+    general_valid_ = false;
+    step_done_ = true;
+    return exit;
+}
+
+// Back to the start of the instruction.
+std::optional<Exit> KvmEngine::give_up_msr() {
     run_area_->msr.error = 1;
-    const auto other = complete();
+    const auto exit = complete();
     registers_.forget_exception();
     general_valid_ = ready_known_ = false;
-    return other.value_or(Exit{ExitReason::failed, error_number});
+    return exit;
 }
+
+Exit KvmEngine::leave_msr(int error_number) { return give_up_msr().value_or(Exit{ExitReason::failed, error_number}); }
 
 // --- Shutdown ---------------------------------------------------------------------------------------------
 

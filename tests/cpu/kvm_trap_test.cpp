@@ -85,6 +85,22 @@ TEST_F(KvmTrap, AStopLeavesTheGuestBeforeTheInstruction) {
     EXPECT_THAT(world.msr_writes, SizeIs(2));
 }
 
+// The page may land on the WRMSR itself. What runs next is what lies behind it now, whatever the new bytes before mean.
+TEST_F(KvmTrap, AWriteThatIsOverwrittenGoesOnBehindItself) {
+    for (const unsigned filler : {0x90u, 0xccu, 0x0fu, 0x48u}) {  // nop, int3, and the starts of longer instructions
+        put(place::code, {0x3e, 0x0f, 0x30, 0xf4, 0xf4, 0xf4});   // ds wrmsr; hlt
+        world.on_msr = [&](std::uint32_t) {
+            put(place::code, {filler, filler, filler, 0xb3, 0x07, 0xf4});  // ...; mov bl, 7; hlt
+            return MsrOutcome{.kind = Kind::done};
+        };
+        const auto exit = run_from(writing(trapped_msr, 1));
+        SKIP_WHAT_KVM_CANNOT(exit);
+        EXPECT_EQ(exit->reason, ExitReason::halted);
+        EXPECT_EQ(engine().state().registers[rbx], 7u) << std::hex << filler;
+        EXPECT_EQ(engine().state().rip, place::code.value + 6) << std::hex << filler;
+    }
+}
+
 TEST_F(KvmTrap, AnMsrThatNobodyHasIsAskedForAndFaults) {
     put(place::code, wrmsr_and_halt);
     put_handler(13);

@@ -10,6 +10,9 @@ real thing.
 Without --run, PROGRAM is the GoogleTest program of the KVM engine: nothing in it may fail, and nothing may be skipped,
 because this KVM can do everything. A second file is `xenolith`, whose built-in guests must then all do their job by both
 routes. With --run, the command runs inside with its output shown, and its exit code is the script's; files are in /bin.
+What TCG itself gets wrong, so that no guest here should rest on it: a fault that changes CPL through a 32-bit task-state
+segment ends QEMU ("invalid tss type"), and PAE paging leaves accessed bits in page-directory-pointer entries.
+
 Exit code 77: QEMU or the kernel cannot be had here.
 """
 

@@ -146,7 +146,8 @@ TEST_P(MachineRun, EndsInATripleFault) {
     scenario->engine().set_state(state);
     const RunResult result = scenario->machine().run({});
     EXPECT_EQ(result.end, RunEnd::shutdown);
-    EXPECT_THAT(result.reason, HasSubstr("triple fault at long"));
+    // An AMD host's KVM has nothing left to say where.
+    EXPECT_THAT(result.reason, testing::AnyOf(HasSubstr("triple fault at long"), HasSubstr("where is not known")));
 }
 
 TEST_P(MachineRun, EndsByTheDebugExitPort) {

@@ -35,6 +35,7 @@ using Arguments = std::vector<std::string>;
 int run_command(const Arguments& arguments);
 int demo_command(const Arguments& arguments);
 int blob_command(const Arguments& arguments);
+int diff_command(const Arguments& arguments);
 int fuzz_command(const Arguments& arguments);
 
 }  // namespace xenolith::tools

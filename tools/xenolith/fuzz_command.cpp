@@ -2,15 +2,19 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cpu/fuzz/decoder_check.hpp"
+#include "cpu/fuzz/engine_subject.hpp"
 #include "cpu/fuzz/fuzzer.hpp"
 #include "cpu/fuzz/subjects.hpp"
 #include "loader/load_error.hpp"
+#include "machine/engines.hpp"
 #include "tools/xenolith/machine_options.hpp"
 
 namespace xenolith::tools {
@@ -34,33 +38,80 @@ Exit codes: 0 no difference; 1 differences were found; 2 bad command line; 6 the
 )";
 
 // One mode's sides, and what they are made of.
-struct NativeMode {
-    std::unique_ptr<fuzz::NativeSubject> theirs;
-    std::unique_ptr<fuzz::RowSubject> ours;
+struct Setup {
+    std::unique_ptr<fuzz::Subject> theirs, ours;
+    std::unique_ptr<cpu::Decoder> decoder;
     fuzz::Sides sides;
-
-    explicit NativeMode(cpu::DecodeMode mode) : theirs(fuzz::NativeSubject::create(mode)) {
-        if (theirs == nullptr)
-            throw std::runtime_error(
-                fmt::format("the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
-        sides.mode = mode;
-        sides.layout = theirs->layout();
-        ours = std::make_unique<fuzz::RowSubject>(mode, sides.layout);
-        sides.decoder = &ours->decoder();
-        sides.ours = ours.get();
-        sides.theirs = theirs.get();
-    }
 };
+
+Setup native_setup(cpu::DecodeMode mode) {
+    Setup setup;
+    auto host = fuzz::NativeSubject::create(mode);
+    if (host == nullptr)
+        throw std::runtime_error(
+            fmt::format("the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
+    setup.sides.layout = host->layout();
+    setup.decoder = std::make_unique<cpu::Decoder>(cpu::model_like_the_host(), *cpu::find_timing("modern"));
+    setup.ours = std::make_unique<fuzz::RowSubject>(mode, setup.sides.layout);
+    setup.theirs = std::move(host);
+    return setup;
+}
+
+// The interpreter against another engine.
+Setup engine_setup(cpu::DecodeMode mode, std::string_view engine) {
+    const machine::EngineChoice* const choice = machine::find_engine(engine);
+    if (choice->unavailable != nullptr)
+        if (const auto reason = choice->unavailable()) throw std::runtime_error(*reason);
+    const cpu::CpuModel& model = *cpu::CpuModel::find("modern", cpu::model_like_the_host().vendor());
+    const auto make = [](std::string_view name) {
+        return [name](mmu::GuestMemory& its_memory, cpu::Environment& world, const cpu::CpuModel& its_model,
+                      const cpu::Timing& timing) {
+            constexpr std::chrono::milliseconds longest{500};
+            machine::EngineParts parts{its_memory, world, its_model, timing};
+            parts.kvm.time_limit = longest;
+            return machine::find_engine(name)->make(parts);
+        };
+    };
+    Setup setup;
+    setup.sides.layout = fuzz::engine_layout(mode);
+    setup.sides.judge = fuzz::Judge::engine;
+    setup.decoder = std::make_unique<cpu::Decoder>(model, *cpu::find_timing("modern"));
+    setup.ours = std::make_unique<fuzz::EngineSubject>(mode, model, make("interpreter"));
+    setup.theirs = std::make_unique<fuzz::EngineSubject>(mode, model, make(engine));
+    return setup;
+}
+
+Setup setup_of(cpu::DecodeMode mode, std::string_view oracle) {
+    Setup setup = oracle == "native" ? native_setup(mode) : engine_setup(mode, oracle);
+    setup.sides.mode = mode;
+    setup.sides.decoder = setup.decoder.get();
+    setup.sides.ours = setup.ours.get();
+    setup.sides.theirs = setup.theirs.get();
+    return setup;
+}
 
 std::string text_of(const options::variables_map& values, const char* name) {
     return values.count(name) != 0 ? values[name].as<std::string>() : std::string();
 }
 
-std::vector<cpu::DecodeMode> modes_from(const std::string& name) {
-    if (name.empty()) return {cpu::DecodeMode::long64, cpu::DecodeMode::compatibility32};
-    const auto mode = fuzz::find_mode(name);
-    if (!mode || (*mode != cpu::DecodeMode::long64 && *mode != cpu::DecodeMode::compatibility32))
-        throw UsageError(fmt::format("--mode {}: expected 64 or 32", loader::on_one_line(name)));
+// The modes that an oracle judges.
+std::vector<cpu::DecodeMode> modes_of(std::string_view oracle) {
+    using enum cpu::DecodeMode;
+    if (oracle == "native") return {long64, compatibility32};
+    return {long64, protected32, protected16, real16};
+}
+
+std::vector<cpu::DecodeMode> modes_from(const std::string& name, std::string_view oracle) {
+    const std::vector<cpu::DecodeMode> all = modes_of(oracle);
+    if (name.empty()) return all;
+    auto mode = fuzz::find_mode(name);
+    if (name == "32" && oracle != "native") mode = cpu::DecodeMode::protected32;
+    if (!mode || std::ranges::find(all, *mode) == all.end()) {
+        std::string names;
+        for (const cpu::DecodeMode known : all)
+            names += (names.empty() ? "" : ", ") + std::string(fuzz::mode_name(known));
+        throw UsageError(fmt::format("--mode {}: expected {}", loader::on_one_line(name), names));
+    }
     return {*mode};
 }
 
@@ -179,13 +230,14 @@ std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
     return result.dump(1) + "\n";
 }
 
-int reproduce_line(const std::string& line) {
+int reproduce_line(const std::string& line, std::string_view oracle) {
     std::unique_ptr<fuzz::Reproducer> reproducer;
     fuzz::Reproduction result;
     try {
         reproducer = fuzz::from_line(line);
-        NativeMode mode(modes_from(std::string(fuzz::mode_name(reproducer->mode))).front());
-        result = fuzz::reproduce(mode.sides, *reproducer);
+        const Setup setup =
+            setup_of(modes_from(std::string(fuzz::mode_name(reproducer->mode)), oracle).front(), oracle);
+        result = fuzz::reproduce(setup.sides, *reproducer);
     } catch (const std::invalid_argument& error) {
         throw UsageError(fmt::format("--reproduce: {}", loader::on_one_line(error.what())));
     }
@@ -242,8 +294,8 @@ int fuzz_command(const Arguments& arguments) {
         ("count", value()->value_name("N"), "how many tests (default: 1000000)")
         ("seed", value()->value_name("N"), "the same seed gives the same tests (default: 1)")
         ("rows", value()->value_name("PATTERN"), "only rows or forms of that name, with * and ?: 'ADC', 'V*', 'MOV r32*'")
-        ("mode", value()->value_name("WIDTH"), "64 or 32 (default: both)")
-        ("oracle", value()->value_name("NAME"), "who judges: native (default)")
+        ("mode", value()->value_name("MODE"), "64 or 32; with an engine also protected16 or real16 (default: all)")
+        ("oracle", value()->value_name("NAME")->default_value("native"), "who judges: native, the host's CPU in user mode; or an engine, as kvm, which judges the interpreter at CPL 0")
         ("shard", value()->value_name("I/N"), "only every N-th form, from the I-th: for several processes at once")
         ("fail-fast", "stop at the first difference")
         ("coverage", "also print a line per row: forms, tests, differences")
@@ -259,9 +311,10 @@ int fuzz_command(const Arguments& arguments) {
         fmt::print("{}{}", text.str(), examples);
         return exit_code::success;
     }
-    if (const std::string oracle = text_of(values, "oracle"); !oracle.empty() && oracle != "native")
-        throw UsageError(fmt::format("--oracle {}: expected native", loader::on_one_line(oracle)));
-    if (values.count("reproduce") != 0) return reproduce_line(text_of(values, "reproduce"));
+    const std::string oracle = values["oracle"].as<std::string>();
+    if (oracle != "native" && machine::find_engine(oracle) == nullptr)
+        throw UsageError(fmt::format("--oracle {}: expected native or an engine's name", loader::on_one_line(oracle)));
+    if (values.count("reproduce") != 0) return reproduce_line(text_of(values, "reproduce"), oracle);
 
     fuzz::FuzzOptions choice;
     choice.seed = 1;
@@ -270,7 +323,7 @@ int fuzz_command(const Arguments& arguments) {
     if (const std::string pattern = text_of(values, "rows"); !pattern.empty()) choice.pattern = pattern;
     shard_from(text_of(values, "shard"), choice);
     choice.fail_fast = values.count("fail-fast") != 0;
-    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"));
+    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"), oracle);
     if (values.count("decoders") != 0) return compare_decoders(modes, choice.seed, values.count("json") != 0);
     const bool shows_progress = ::isatty(STDERR_FILENO) != 0;
     if (shows_progress)
@@ -281,9 +334,9 @@ int fuzz_command(const Arguments& arguments) {
     fuzz::Report report;
     for (std::size_t n = 0; n < modes.size(); ++n) {
         if (choice.fail_fast && !report.findings.empty()) break;
-        NativeMode mode(modes[n]);
+        const Setup setup = setup_of(modes[n], oracle);
         const std::uint64_t share = choice.count * (n + 1) / modes.size() - choice.count * n / modes.size();
-        fuzz::run_fuzz(mode.sides, choice, share, report);
+        fuzz::run_fuzz(setup.sides, choice, share, report);
     }
     if (shows_progress) fmt::print(stderr, "\r\x1b[K");
     if (report.forms.empty())

@@ -10,6 +10,7 @@
 #include "loader/loader.hpp"
 #include "machine/guests/guests.hpp"
 #include "tools/xenolith/console.hpp"
+#include "tools/xenolith/image_options.hpp"
 #include "tools/xenolith/machine_options.hpp"
 #include "xen/blob.hpp"
 #include "xen/hypercall_page.hpp"
@@ -66,64 +67,11 @@ class Keyboard {
     bool closed_ = false;
 };
 
-loader::ImageFile image_from(const options::variables_map& values, loader::LoadOptions& load_options,
-                             const machine::BuiltInGuest*& guest) {
-    const bool has_kernel = values.count("kernel") != 0, has_guest = values.count("guest") != 0;
-    if (has_kernel == has_guest) throw UsageError("expected one KERNEL or --guest NAME; see xenolith run --help");
-    if (has_kernel) return loader::ImageFile::read(values["kernel"].as<std::string>());
-    const std::string name = values["guest"].as<std::string>();
-    guest = machine::find_guest(name);
-    if (guest == nullptr) {
-        std::string names;
-        for (const auto& entry : machine::built_in_guests())
-            names += (names.empty() ? "" : ", ") + std::string(entry.name);
-        throw UsageError(fmt::format("--guest {}: expected {}", loader::on_one_line(name), names));
-    }
-    load_options.format = guest->format;
-    return guest->image();
-}
-
-loader::LoadOptions load_options_from(const options::variables_map& values) {
-    loader::LoadOptions load_options;
-    const auto text = [&](const char* name) { return values[name].as<std::string>(); };
-    if (values.count("format") != 0) {
-        const std::string name = text("format");
-        const auto format = loader::format_from_name(name);
-        if (!format)
-            throw UsageError(
-                fmt::format("--format {}: expected auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage",
-                            loader::on_one_line(name)));
-        load_options.format = *format;
-    }
-    if (values.count("load-address") != 0)
-        load_options.load_address = mmu::GuestPhysical{parse_number("load-address", text("load-address"))};
-    if (values.count("entry-offset") != 0)
-        load_options.entry_offset = parse_number("entry-offset", text("entry-offset"));
-    if (values.count("linux-entry") != 0) {
-        const std::string width = text("linux-entry");
-        if (width != "32" && width != "64")
-            throw UsageError(fmt::format("--linux-entry {}: expected 32 or 64", loader::on_one_line(width)));
-        load_options.linux_entry = width == "32" ? loader::LinuxEntry::entry32 : loader::LinuxEntry::entry64;
-    }
-    if (values.count("append") != 0) load_options.command_line = text("append");
-    if (values.count("initrd") != 0) load_options.modules.push_back({loader::ImageFile::read(text("initrd"))});
-    return load_options;
-}
-
 }  // namespace
 
 int run_command(const Arguments& arguments) {
     const auto value = [] { return options::value<std::string>(); };
-    options::options_description image("Image");
     // clang-format off
-    image.add_options()
-        ("guest", value()->value_name("NAME"), "run a built-in guest instead of a file: real16, protected32, pae32, long64, compatibility32")
-        ("format", value()->value_name("FORMAT"), "auto, flat16, flat32, flat64, elf, multiboot, pvh or bzimage (default: auto, which never guesses a flat image)")
-        ("load-address", value()->value_name("ADDRESS"), "where a flat image goes (default: 0x7c00 for flat16, else 0x100000)")
-        ("entry-offset", value()->value_name("OFFSET"), "first instruction of a flat image, in bytes from its start (default: 0)")
-        ("linux-entry", value()->value_name("WIDTH"), "enter a bzImage by its 32- or 64-bit entry (default: 64 if it has one)")
-        ("initrd", value()->value_name("FILE"), "initial RAM disk or module")
-        ("append", value()->value_name("TEXT"), "kernel command line");
     options::options_description output("Output");
     output.add_options()
         ("timeline", value()->value_name("FILE"), "write the timeline as JSON")
@@ -138,7 +86,10 @@ int run_command(const Arguments& arguments) {
         "Usage: xenolith run KERNEL [OPTION...]\n\n"
         "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
         "read, the MSR written, the page copied, hypercalls made");
-    visible.add(image).add(machine_options_description()).add(limit_options_description()).add(output);
+    visible.add(image_options_description())
+        .add(machine_options_description())
+        .add(limit_options_description())
+        .add(output);
     options::options_description all;
     all.add(visible).add(hidden);
     const options::variables_map values =
@@ -159,9 +110,7 @@ int run_command(const Arguments& arguments) {
 
     Console console(values.count("no-console") == 0 && !json);
     machine::MachineOptions machine_choice = machine_options(values);
-    if (guest != nullptr && guest->needs_doorbell && machine_choice.xen && machine_choice.xen->blob_32.empty() &&
-        !machine_choice.xen->intercept_hypercalls)
-        machine_choice.xen->blob_32 = xen::make_blob(xen::StubKind::doorbell);
+    if (guest != nullptr) prepare_for(*guest, machine_choice);
     machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
     machine::RunLimits limits = run_limits(values);
     machine::TimelineText text;
