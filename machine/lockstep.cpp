@@ -18,22 +18,42 @@ namespace {
 
 using Wall = std::chrono::steady_clock;
 
-// What stands at CS:RIP.
+constexpr std::size_t instructions_shown = 4;  // before the difference, and from it on
+
+// What stands somewhere in the code segment.
 struct NextInstruction {
     std::string text = "(not mapped)";
     std::uint64_t undefined_flags = 0;
+    unsigned length = 0;  // bytes; 0 where nothing is mapped
 };
 
-NextInstruction next_instruction(Machine& machine, const cpu::CpuState& state) {
+NextInstruction instruction_at(Machine& machine, const cpu::CpuState& state, std::uint64_t rip) {
     const std::uint64_t base = state.segment(cpu::SegmentName::cs).base;
-    const std::uint64_t linear = state.in_64bit_code() ? state.rip : (base + state.rip) & 0xffffffff;
+    const std::uint64_t linear = state.in_64bit_code() ? rip : (base + rip) & 0xffffffff;
     cpu::PagedMemory memory(machine.memory(), cpu::paging_context(state, machine.model()));
     std::array<std::byte, 15> space{};
     const std::span<const std::byte> bytes = memory.read_code({linear}, space);
     if (bytes.empty()) return {};
     const unsigned width = state.code_width();
-    const cpu::Disassembled disassembled = cpu::disassemble(bytes, width, state.rip);
-    return {disassembled.text, cpu::undefined_flags(bytes, width)};
+    const cpu::Disassembled disassembled = cpu::disassemble(bytes, width, rip);
+    return {disassembled.text, cpu::undefined_flags(bytes, width), disassembled.length};
+}
+
+std::string placed_text(const cpu::CpuState& state, std::uint64_t rip, const std::string& text) {
+    return fmt::format("{:04x}:{:x}  {}", state.segment(cpu::SegmentName::cs).selector, rip, text);
+}
+
+// The instructions from CS:RIP on, one after the other, whatever they do.
+std::vector<std::string> instructions_from(Machine& machine, const cpu::CpuState& state) {
+    std::vector<std::string> texts;
+    std::uint64_t rip = state.rip;
+    while (texts.size() < instructions_shown) {
+        const NextInstruction next = instruction_at(machine, state, rip);
+        texts.push_back(placed_text(state, rip, next.text));
+        if (next.length == 0) break;
+        rip += next.length;
+    }
+    return texts;
 }
 
 bool is_end(RunEnd end) { return end != RunEnd::max_instructions && end != RunEnd::device_access; }
@@ -83,8 +103,9 @@ class Lockstep {
   private:
     std::optional<LockstepEnd> step() {
         result_.before = result_.first;
-        const NextInstruction next = next_instruction(first_, result_.before);
-        result_.instruction_before = next.text;
+        const NextInstruction next = instruction_at(first_, result_.before, result_.before.rip);
+        result_.executed.push_back(placed_text(result_.before, result_.before.rip, next.text));
+        if (result_.executed.size() > instructions_shown) result_.executed.pop_front();
         RunLimits limits;
         std::uint64_t count = 1;
         if (options_.stride == 0) {
@@ -100,9 +121,9 @@ class Lockstep {
         result_.second = second_.engine().state();
         if (is_end(one.end)) result_.end_first = one.reason;
         if (is_end(other.end)) result_.end_second = other.reason;
+        result_.differences = compare_states(result_.first, result_.second, 0);
         if (one.end == RunEnd::host_limit || other.end == RunEnd::host_limit) return LockstepEnd::host_limit;
         if (one.end != other.end) return LockstepEnd::ends;
-        result_.differences = compare_states(result_.first, result_.second, 0);
         if (!result_.differences.empty() && !excuse(next)) return LockstepEnd::state;
         if (!is_end(one.end)) return std::nullopt;
         if (one.status != other.status || one.error_number != other.error_number) return LockstepEnd::ends;
@@ -146,8 +167,8 @@ class Lockstep {
     LockstepResult finish_alike(LockstepEnd end) { return finish(memory_is_alike() ? end : LockstepEnd::memory); }
     LockstepResult finish(LockstepEnd end) {
         result_.end = end;
-        result_.next_first = next_instruction(first_, result_.first).text;
-        result_.next_second = next_instruction(second_, result_.second).text;
+        result_.next_first = instructions_from(first_, result_.first);
+        result_.next_second = instructions_from(second_, result_.second);
         return std::move(result_);
     }
 

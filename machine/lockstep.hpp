@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -38,8 +39,9 @@ struct LockstepResult {
     cpu::CpuState before;         // both, before the last stride
     cpu::CpuState first, second;  // after it
     std::vector<StateDifference> differences;
-    std::string instruction_before;                             // the first of the stride, disassembled
-    std::string next_first, next_second;                        // what comes next
+    // Disassembled, with CS:RIP: where the last strides began, the newest last, and what comes next on each.
+    std::deque<std::string> executed;
+    std::vector<std::string> next_first, next_second;
     std::string end_first, end_second;                          // how each ended, in words, if it did
     std::uint64_t memory_address = 0;                           // with `memory`: guest-physical, of the first byte
     std::uint8_t memory_first = 0, memory_second = 0;           // that byte

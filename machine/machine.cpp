@@ -358,8 +358,8 @@ RunResult Machine::run(const RunLimits& limits) {
                     selector == reset.segment(cpu::SegmentName::cs).selector)
                     stop(RunEnd::shutdown, "triple fault: KVM has reset the CPU since, so where is not known");
                 else
-                    stop(RunEnd::shutdown,
-                         fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()), selector, state.rip));
+                    stop(RunEnd::shutdown, fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()),
+                                                       selector, state.rip));
                 break;
             }
             case cpu::ExitReason::hypercall:

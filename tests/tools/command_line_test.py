@@ -75,6 +75,13 @@ class BadCommandLines(CommandLine):
 
     def test_commands_and_operands(self):
         self.assert_each_refused(USAGE, [
+            (("diff",), "KERNEL"),
+            (("diff", "--guest", "long64", "--engines", "interpreter"), "two of"),
+            (("diff", "--guest", "long64", "--engines", "interpreter,x\ny"), "two of"),
+            (("diff", "--guest", "long64", "--engine", "kvm"), "--engines"),
+            (("diff", "--guest", "long64", "--stride", "0"), "--stride 0"),
+            (("diff", "--guest", "long64", "--per", "hour"), "instruction or exit"),
+            (("diff", "--guest", "long64", "--per", "exit", "--stride", "2"), "--stride"),
             (("frobnicate",), "frobnicate"),
             (("--frobnicate",), "frobnicate"),
             (("",), "command"),

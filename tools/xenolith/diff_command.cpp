@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
@@ -108,11 +109,15 @@ std::string report_of(const machine::LockstepResult& result, const std::array<st
     const bool shows_states = result.end == machine::LockstepEnd::state || result.end == machine::LockstepEnd::ends ||
                               result.end == machine::LockstepEnd::host_limit;
     if (shows_states) {
-        text +=
-            fmt::format("Last {}: {}\n", stride == 1 ? "instruction" : "step began with", result.instruction_before);
+        text += stride == 1 ? "Executed:\n" : "The last steps began with:\n";
+        for (const std::string& line : result.executed) text += fmt::format("  {}\n", line);
         text += side_by_side(result, engines);
-        text += fmt::format("Next on {}: {}\nNext on {}: {}\n", engines[0], result.next_first, engines[1],
-                            result.next_second);
+        const bool together = result.next_first == result.next_second;
+        text += together ? "Next:\n" : fmt::format("Next on {}:\n", engines[0]);
+        for (const std::string& line : result.next_first) text += fmt::format("  {}\n", line);
+        if (!together) text += fmt::format("Next on {}:\n", engines[1]);
+        if (!together)
+            for (const std::string& line : result.next_second) text += fmt::format("  {}\n", line);
     }
     if (result.end == machine::LockstepEnd::memory)
         text += fmt::format("First at guest-physical {:x}: {:02x} on {}, {:02x} on {}\n", result.memory_address,
@@ -120,6 +125,41 @@ std::string report_of(const machine::LockstepResult& result, const std::array<st
     if (!result.end_first.empty()) text += fmt::format("{} ended: {}\n", engines[0], result.end_first);
     if (!result.end_second.empty()) text += fmt::format("{} ended: {}\n", engines[1], result.end_second);
     return text + std::string(summary(result.end)) + "\n";
+}
+
+std::string_view end_name(machine::LockstepEnd end) {
+    constexpr std::string_view names[] = {"same", "limit", "interrupted", "state", "memory", "ends", "host-limit"};
+    return names[static_cast<unsigned>(end)];
+}
+
+std::string json_of(const machine::LockstepResult& result, const std::array<std::string, 2>& engines,
+                    std::uint64_t stride, const std::string& again) {
+    using nlohmann::json;
+    json differences = json::array();
+    for (const machine::StateDifference& difference : result.differences)
+        differences.push_back(
+            {{"field", difference.name}, {"values", {hexadecimal(difference.first), hexadecimal(difference.second)}}});
+    const auto fields_of = [](const cpu::CpuState& state) {
+        json object = json::object();
+        for (const machine::StateField& field : machine::state_fields(state))
+            object[field.name] = hexadecimal(field.value);
+        return object;
+    };
+    json text = {{"engines", engines},
+                 {"end", end_name(result.end)},
+                 {stride == 0 ? "exits" : "instructions", result.steps},
+                 {"excused", result.excused},
+                 {"executed", result.executed},
+                 {"next", {result.next_first, result.next_second}},
+                 {"ended", {result.end_first, result.end_second}},
+                 {"differences", differences},
+                 {"before", fields_of(result.before)},
+                 {"after", {fields_of(result.first), fields_of(result.second)}}};
+    if (result.end == machine::LockstepEnd::memory)
+        text["memory"] = {{"address", hexadecimal(result.memory_address)},
+                          {"values", {result.memory_first, result.memory_second}}};
+    if (!again.empty()) text["again"] = again;
+    return text.dump(1) + "\n";
 }
 
 // Ends with the difference, and looks at every step.
@@ -160,6 +200,7 @@ int diff_command(const Arguments& arguments) {
         ("stride", value()->value_name("N"), "with --per instruction: instructions between two looks (default: 1)")
         ("max-instructions", value()->value_name("N"), "stop after N instructions, or with --per exit after N exits (default: 1000000)")
         ("max-seconds", value()->value_name("N"), "stop after N seconds of the host's time")
+        ("json", "print the result as JSON")
         ("help,h", "this help");
     options::options_description hidden;
     hidden.add_options()("kernel", value());
@@ -212,9 +253,15 @@ int diff_command(const Arguments& arguments) {
         };
     const machine::LockstepResult result = machine::run_lockstep(first, second, choice);
     if (shows_progress) fmt::print(stderr, "\r\x1b[K");
-    fmt::print("{}", report_of(result, engines, choice.stride));
     const int code = exit_code_of(result.end);
-    if (code == exit_code::differences) fmt::print("Again: {}\n", command_line(arguments, choice, result.steps));
+    const std::string again =
+        code == exit_code::differences ? command_line(arguments, choice, result.steps) : std::string();
+    if (values.count("json") != 0) {
+        fmt::print("{}", json_of(result, engines, choice.stride, again));
+        return code;
+    }
+    fmt::print("{}", report_of(result, engines, choice.stride));
+    if (!again.empty()) fmt::print("Again: {}\n", again);
     return code;
 }
 
