@@ -13,7 +13,9 @@
 #include "devices/cmos_rtc.hpp"
 #include "devices/debug_console.hpp"
 #include "devices/debug_exit.hpp"
+#include "devices/io_apic.hpp"
 #include "devices/keyboard_controller.hpp"
+#include "devices/local_apic.hpp"
 #include "devices/pic8259.hpp"
 #include "devices/pit8254.hpp"
 #include "devices/system_control.hpp"
@@ -39,14 +41,22 @@ class Board final {
         SystemControlPortB::State port_b;
         PostCodePort::State post_code;
         KeyboardController::State keyboard;
+        IoApic::State io_apic;
+        LocalApic::State first_apic;
+        LocalApic::State second_apic;
     };
+
+    Board() {
+        interrupt_.changed = [this](bool level) { first_apic_.lint(0).set(level); };
+    }
 
     // Everything that a guest or a person outside could notice, in order.
     std::vector<std::uint64_t> seen;
 
     State save() {
-        return {clock_.now(),       pic_.save(),    pit_.save(),    rtc_.save(),       fast_uart_.save(),
-                timed_uart_.save(), port_a_.save(), port_b_.save(), post_code_.save(), keyboard_.save()};
+        return {clock_.now(),       pic_.save(),        pit_.save(),        rtc_.save(),       fast_uart_.save(),
+                timed_uart_.save(), port_a_.save(),     port_b_.save(),     post_code_.save(), keyboard_.save(),
+                io_apic_.save(),    first_apic_.save(), second_apic_.save()};
     }
     void restore(const State& state) {
         clock_.restore(state.now);
@@ -59,6 +69,9 @@ class Board final {
         post_code_.restore(state.post_code);
         keyboard_.restore(state.keyboard);
         pic_.restore(state.pic);
+        io_apic_.restore(state.io_apic);
+        first_apic_.restore(state.first_apic);
+        second_apic_.restore(state.second_apic);
     }
 
     // Each operation takes bytes_per_operation bytes; a rest is ignored.
@@ -79,7 +92,7 @@ class Board final {
             static_cast<std::uint16_t>((bytes[2] & 0xe0) == 0xe0 ? bytes[3] << 8 | bytes[4] : bytes[3] & 7);
         std::uint32_t value = 0;
         for (const std::uint8_t byte : bytes.last<4>()) value = value << 8 | byte;
-        switch (bytes[0] % 16) {
+        switch (bytes[0] % 24) {
             case 0:
             case 1:
             case 2:
@@ -100,10 +113,92 @@ class Board final {
                 // A long wait, up to 0.16 seconds; with it the calendar moves too.
                 clock_.advance_to(clock_.now() + (value & 0xffffff));
                 break;
-            default: clock_.advance_to(clock_.now() + (value & 0xfff)); break;
+            case 14:
+            case 15: clock_.advance_to(clock_.now() + (value & 0xfff)); break;
+            case 16: operate_io_apic(bytes[1], bytes[2], value); break;
+            default: operate_local_apic((bytes[1] & 1) != 0 ? second_apic_ : first_apic_, bytes, value); break;
         }
         seen.push_back(clock_.next_deadline());
-        seen.push_back(interrupt_.level ? 1 : 0);
+        seen.push_back((interrupt_.level ? 1u : 0u) | (first_interrupt_.level ? 2u : 0u) |
+                       (second_interrupt_.level ? 4u : 0u));
+    }
+
+    void operate_local_apic(LocalApic& apic, std::span<const std::uint8_t, bytes_per_operation> bytes,
+                            std::uint32_t value) {
+        static constexpr std::array<unsigned, 4> widths{1, 2, 4, 8};
+        const bool anything = (bytes[2] & 0xf0) == 0xf0;
+        const unsigned offset = anything ? unsigned{bytes[2]} << 8 | bytes[3] : (bytes[3] & 0x3fu) * 16;
+        const unsigned width = anything ? widths[bytes[3] & 3] : 4;
+        const std::uint32_t msr = 0x800 + (anything ? value & 0x1ff : offset / 16);
+        // Values with few bits are more often legal, and more often vectors of the same few.
+        if ((bytes[2] & 1) != 0) value &= 0x000684ff;
+        if ((bytes[2] & 2) != 0) value = (value & 0xffffff0f) | 0x40;
+        switch (bytes[1] >> 1 & 31) {
+            case 0: seen.push_back(apic.set_base(0xfee00000 | (value & 3) << 10)); break;
+            case 1: seen.push_back(apic.set_base(0xfee00000 | std::uint64_t{value})); break;
+            case 2: seen.push_back(apic.set_base(0xfee00800)); break;
+            case 3: apic.enter_virtual_wire_mode(); break;
+            case 4: apic.set_tsc_offset(std::uint64_t{value} << (bytes[2] >> 2)); break;
+            case 5: apic.set_tsc_deadline(std::uint64_t{value} << (bytes[2] >> 2)); break;
+            case 6: apic.set_tsc_deadline(clock_.now() + (value & 0xfff)); break;
+            case 7: seen.push_back(apic.tsc_deadline()); break;
+            case 8: apic.set_cr8(value & 15); break;
+            // The first one's LINT0 is the 8259A's.
+            case 9: apic.lint(&apic == &first_apic_ ? 1 : bytes[2] >> 2 & 1).set((value & 1) != 0); break;
+            case 10:
+                if ((value & 0xf) == 0) apic.reset();
+                if ((value & 0xf) == 1) apic.init_reset();
+                break;
+            case 11:
+            case 12:
+            case 13:
+            case 14: seen.push_back(apic.acknowledge()); break;
+            case 15:
+            case 16: apic.registers().write(apic_end_of_interrupt, 4, 0); break;
+            case 17:
+            case 18:
+            case 19:
+            case 20: seen.push_back(apic.registers().read(offset, width)); break;
+            case 21:
+            case 22: seen.push_back(apic.read_msr(msr).value_or(~std::uint64_t{0})); break;
+            case 23:
+            case 24:
+            case 25: seen.push_back(apic.write_msr(msr, value)); break;
+            default: apic.registers().write(offset, width, value); break;
+        }
+        seen.push_back(apic.processor_priority());
+    }
+
+    void operate_io_apic(std::uint8_t choice, std::uint8_t detail, std::uint32_t value) {
+        static constexpr std::array<unsigned, 4> offsets{0, 0x10, 0x40, 4};
+        switch (choice & 7) {
+            case 0: io_apic_.line(detail % IoApic::pin_count).set((value & 1) != 0); break;
+            case 1: io_apic_.write(offsets[detail & 3], 1u << (detail >> 2 & 3), value); break;
+            case 2: seen.push_back(io_apic_.read(offsets[detail & 3], 1u << (detail >> 2 & 3))); break;
+            case 3: io_apic_.end_of_interrupt(detail); break;
+            case 4:
+                if ((value & 0xff) == 0) io_apic_.reset();
+                break;
+            default:
+                // An entry that is likely to reach somebody.
+                io_apic_.write(0, 4, 0x10 + detail % (2 * IoApic::pin_count));
+                io_apic_.write(0x10, 4, detail % 2 != 0 ? value & 0x03000000 : value & 0x0001efff);
+                break;
+        }
+    }
+
+    LocalApic::Outputs outputs(RecordingLine& interrupt, std::uint64_t number) {
+        return {.interrupt = interrupt,
+                .non_maskable = [this, number] { note(8, number); },
+                .system_management = [this, number] { note(9, number); },
+                .initialize =
+                    [this, number] {
+                        note(10, number);
+                        (number == 0 ? first_apic_ : second_apic_).init_reset();
+                    },
+                .startup = [this, number](std::uint8_t vector) { note(11, number << 8 | vector); },
+                .task_priority_changed = [this, number](std::uint8_t cr8) { note(12, number << 8 | cr8); },
+                .acknowledge_external = [this] { return pic_.acknowledge(); }};
     }
 
     void outside(std::uint8_t choice, std::uint8_t value) {
@@ -121,6 +216,8 @@ class Board final {
 
     void note(std::uint64_t kind, std::uint64_t value) { seen.push_back(kind << 56 | value); }
 
+    static constexpr std::uint64_t apic_end_of_interrupt = 0xb0;
+
     machine::Clock clock_{hertz};
     RecordingLine interrupt_;
     Pic8259 pic_{interrupt_};
@@ -136,6 +233,13 @@ class Board final {
     KeyboardController keyboard_{pic_.line(1), a20_, [this] { note(5, 0); }};
     DebugConsole console_{[this](std::uint8_t value) { note(6, value); }};
     DebugExit exit_{[this](std::uint32_t status) { note(7, status); }};
+    ApicBus apic_bus_;
+    IoApic io_apic_{apic_bus_};
+    RecordingLine first_interrupt_;
+    RecordingLine second_interrupt_;
+    LocalApic first_apic_{clock_, apic_bus_, {.id = 0, .bus_frequency = hertz}, outputs(first_interrupt_, 0)};
+    LocalApic second_apic_{
+        clock_, apic_bus_, {.id = 1, .bootstrap = false, .bus_frequency = 33'333'333}, outputs(second_interrupt_, 1)};
     std::array<PortDevice*, 14> ports_{&pic_.master_ports(),
                                        &pic_.slave_ports(),
                                        &pic_.edge_level_ports(),
