@@ -63,6 +63,8 @@ class Engine {
     // The level of the INTR pin; sampled at delivery points while RFLAGS.IF = 1.
     virtual void set_interrupt_line(bool asserted) = 0;
     virtual void raise_nmi() = 0;
+    // CR8, 0 to 15: the guest wrote the local APIC's task priority by other ways.
+    virtual void set_task_priority(std::uint8_t cr8) = 0;
     // Ends run() at the next delivery point. May be called from a signal handler or another thread.
     virtual void request_stop() = 0;
 };

@@ -87,6 +87,8 @@ class Environment {
 
     // The interrupt controller's INTA cycle: the vector to deliver.
     virtual std::uint8_t acknowledge_interrupt(const Moment& moment) = 0;
+    // CR8 was written, with 0 to 15: the local APIC's task priority follows. A world without one need not care.
+    virtual void task_priority_written(const Moment&, std::uint8_t) {}
 };
 
 }  // namespace xenolith::cpu

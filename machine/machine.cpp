@@ -10,19 +10,13 @@
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
 
 #include "cpu/decode/disassembler.hpp"
 #include "cpu/host_limit.hpp"
 #include "cpu/kvm/kvm_engine.hpp"
 #include "cpu/paged_memory.hpp"
-#include "devices/cmos_rtc.hpp"
-#include "devices/debug_console.hpp"
-#include "devices/debug_exit.hpp"
-#include "devices/keyboard_controller.hpp"
-#include "devices/pic8259.hpp"
-#include "devices/pit8254.hpp"
-#include "devices/system_control.hpp"
-#include "devices/uart16550.hpp"
+#include "machine/board.hpp"
 #include "machine/engines.hpp"
 #include "mmu/page_walk.hpp"
 #include "xen/blob.hpp"
@@ -71,16 +65,6 @@ class DomainMemory final : public xen::GuestLinearMemory {
     cpu::LinearMemory& memory_;
 };
 
-// A wire to somewhere a function says.
-class FunctionLine final : public devices::InterruptLine {
-  public:
-    explicit FunctionLine(std::function<void(bool)> sink) : sink_(std::move(sink)) {}
-    void set(bool asserted) override { sink_(asserted); }
-
-  private:
-    std::function<void(bool)> sink_;
-};
-
 xen::HypercallRegisters hypercall_registers(const cpu::CpuState& state) {
     xen::HypercallRegisters registers;
     std::copy_n(state.registers.begin(), 16, registers.general.begin());
@@ -91,63 +75,6 @@ xen::HypercallRegisters hypercall_registers(const cpu::CpuState& state) {
 }
 
 }  // namespace
-
-// Members are declared from the interrupt controller outwards: each is wired to what stands before it.
-struct Machine::Board {
-    Board(Machine& machine, const MachineOptions& options)
-        : interrupt([&machine](bool asserted) {
-              machine.engine_->set_interrupt_line(asserted && !machine.limits_.hold_interrupts);
-          }),
-          pic(interrupt),
-          pit(machine.clock_, pic.line(memory_map::irq::timer)),
-          a20([](bool) {}),
-          system_control_a(a20,
-                           [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by port 0x92"); }),
-          system_control_b(pit),
-          keyboard(
-              pic.line(memory_map::irq::keyboard), a20,
-              [&machine] { machine.stop(RunEnd::reset, "the guest asked for a reset by the keyboard controller"); }),
-          cmos(machine.clock_, pic.line(memory_map::irq::cmos),
-               {.memory_below_4g = std::min(options.ram, memory_map::device_gap.value),
-                .memory_above_4g = options.ram - std::min(options.ram, memory_map::device_gap.value)}),
-          serial(
-              machine.clock_, pic.line(memory_map::irq::serial1),
-              options.serial_out ? options.serial_out : [](auto) {}),
-          debug_console(options.debug_out),
-          debug_exit([&machine](std::uint32_t status) {
-              machine.result_.status = status;
-              machine.stop(RunEnd::guest_exit, fmt::format("the guest wrote the debug-exit port: status {}", status));
-          }) {
-        namespace port = memory_map::port;
-        Bus& bus = machine.bus_;
-        bus.attach("8259 master", port::pic_master, 2, pic.master_ports());
-        bus.attach("8259 slave", port::pic_slave, 2, pic.slave_ports());
-        bus.attach("8259 edge/level control", port::pic_edge_level, 2, pic.edge_level_ports());
-        bus.attach("8254 timer", port::pit, 4, pit);
-        bus.attach("8042 data", port::keyboard_data, 1, keyboard.data_port());
-        bus.attach("8042 command", port::keyboard_command, 1, keyboard.command_port());
-        bus.attach("system control port B", port::system_control_b, 1, system_control_b);
-        bus.attach("system control port A", port::system_control_a, 1, system_control_a);
-        bus.attach("POST code", port::post_code, 1, post_code);
-        bus.attach("CMOS", port::cmos, 2, cmos);
-        bus.attach("16550 serial port", port::serial1, 8, serial);
-        bus.attach("debug console", port::debug_console, 1, debug_console);
-        bus.attach("debug exit", port::debug_exit, 4, debug_exit);
-    }
-
-    FunctionLine interrupt;
-    devices::Pic8259 pic;
-    devices::Pit8254 pit;
-    devices::A20Gate a20;
-    devices::SystemControlPortA system_control_a;
-    devices::SystemControlPortB system_control_b;
-    devices::KeyboardController keyboard;
-    devices::PostCodePort post_code;
-    devices::CmosRtc cmos;
-    devices::Uart16550 serial;
-    devices::DebugConsole debug_console;
-    devices::DebugExit debug_exit;
-};
 
 Machine::Machine(const MachineOptions& options)
     : model_(model_of(options)),
@@ -171,7 +98,22 @@ Machine::Machine(const MachineOptions& options)
     add_ram(options.ram);
     if (options.xen) configure_xen(*options.xen);
     engine_ = make_engine(0);
-    board_ = std::make_unique<Board>(*this, options);
+    board_ = std::make_unique<Board>(
+        bus_, clock_, model_,
+        Board::Configuration{.ram = options.ram, .serial_out = options.serial_out, .debug_out = options.debug_out},
+        Board::Outputs{
+            .interrupt =
+                [this](bool asserted) { engine_->set_interrupt_line(asserted && !limits_.hold_interrupts); },
+            .non_maskable = [this] { engine_->raise_nmi(); },
+            .task_priority_changed = [this](std::uint8_t cr8) { engine_->set_task_priority(cr8); },
+            .reset = [this](std::string how) { stop(RunEnd::reset, std::move(how)); },
+            .power_off = [this] { stop(RunEnd::powered_off, "the guest switched the machine off"); },
+            .debug_exit =
+                [this](std::uint32_t status) {
+                    result_.status = status;
+                    stop(RunEnd::guest_exit, fmt::format("the guest wrote the debug-exit port: status {}", status));
+                }});
+    board_->set_up_as_firmware_does();
 }
 
 Machine::~Machine() = default;
@@ -268,9 +210,9 @@ void Machine::configure_xen(const XenOptions& options) {
 }
 
 bool Machine::serial_in(std::uint8_t byte) {
-    if (!board_->serial.can_receive()) return false;
-    board_->serial.receive(byte);
-    return true;
+    const bool taken = board_->serial_feed.send(byte);
+    synchronise_deadline();
+    return taken;
 }
 
 // --- The run -----------------------------------------------------------------------------------------------------
@@ -297,14 +239,18 @@ void Machine::synchronise_deadline() { engine_->shorten_deadline(clock_.next_dea
 
 RunResult Machine::run(const RunLimits& limits) {
     // The host's clock is looked at between slices of the guest's; where a slice ends changes nothing for the guest.
-    constexpr std::uint64_t slice = 20'000'000;
+    constexpr std::uint64_t slice = 5'000'000;
+    constexpr std::chrono::milliseconds between_calls{20};
+    // In real time an idle guest's clock moves on by no more than this, so that what is typed arrives in time.
+    const std::uint64_t idle_step =
+        limits.realtime || limits.waits_for_input ? timing_.frequency / 200 : devices::Scheduler::never / 2;
     limits_ = limits;
     result_ = {};
     stopped_ = device_accessed_ = false;
     const Wall::time_point start = Wall::now();
     const double seconds_before = seconds_;
     Wall::time_point last_progress = start;
-    const std::uint64_t instructions_before = engine_->instructions();
+    const std::uint64_t instructions_before = engine_->instructions(), cycles_before = engine_->cycles();
     if (kernel_blobs_) kernel_trap_ = kernel_blobs_->refresh(kernel_config_ = trap_->config(), blob_memory_);
     remark_what_the_engine_hides();
     while (!stopped_) {
@@ -341,10 +287,11 @@ RunResult Machine::run(const RunLimits& limits) {
                 const std::uint64_t next = clock_.next_deadline();
                 if ((engine_->state().rflags & cpu::rflags::if_) == 0) {
                     stop(RunEnd::halted, "the CPU halted with interrupts disabled");
-                } else if (next == devices::Scheduler::never) {
+                } else if (next == devices::Scheduler::never && !limits.waits_for_input) {
                     stop(RunEnd::halted, "the CPU halted, and no timer is running that could wake it");
                 } else {
-                    const std::uint64_t wake = std::min(next, limits.max_cycles);
+                    if (next == devices::Scheduler::never) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                    const std::uint64_t wake = std::min({next, limits.max_cycles, now + idle_step});
                     engine_->advance_to(wake);
                     clock_.advance_to(wake);
                 }
@@ -372,9 +319,10 @@ RunResult Machine::run(const RunLimits& limits) {
                 break;
         }
         if (stopped_) break;
+        if (limits.realtime) keep_pace(cycles_before, std::chrono::duration<double>(wall - start).count());
         if (limits.max_seconds > 0 && seconds_ - seconds_before >= limits.max_seconds)
             stop(RunEnd::max_seconds, fmt::format("{} seconds of the host's time have passed", limits.max_seconds));
-        if (limits.progress && wall - last_progress >= std::chrono::milliseconds(100)) {
+        if (limits.progress && wall - last_progress >= between_calls) {
             last_progress = wall;
             if (!limits.progress(totals())) stop(RunEnd::interrupted, "interrupted");
         }
@@ -382,6 +330,14 @@ RunResult Machine::run(const RunLimits& limits) {
     seconds_ = seconds_before + std::chrono::duration<double>(Wall::now() - start).count();
     result_.totals = totals();
     return result_;
+}
+
+// Waits for the host's clock, if the guest's is ahead by so much that sleeping can be exact enough.
+void Machine::keep_pace(std::uint64_t cycles_at_start, double seconds) {
+    constexpr double shortest_sleep = 0.0005;
+    const double passed =
+        static_cast<double>(engine_->cycles() - cycles_at_start) / static_cast<double>(timing_.frequency);
+    if (passed - seconds > shortest_sleep) std::this_thread::sleep_for(std::chrono::duration<double>(passed - seconds));
 }
 
 // --- What the CPU asks -------------------------------------------------------------------------------------------
@@ -432,7 +388,68 @@ void Machine::mmio_write(const cpu::Moment& moment, mmu::GuestPhysical address, 
 
 std::uint8_t Machine::acknowledge_interrupt(const cpu::Moment& moment) {
     clock_.advance_to(moment.cycles);
-    return board_->pic.acknowledge();
+    const std::uint8_t vector = board_->local_apic.acknowledge();
+    synchronise_deadline();
+    return vector;
+}
+
+void Machine::task_priority_written(const cpu::Moment& moment, std::uint8_t cr8) {
+    clock_.advance_to(moment.cycles);
+    board_->local_apic.set_cr8(cr8);
+}
+
+namespace {
+
+bool is_local_apic_msr(std::uint32_t index) {
+    return (index >= devices::LocalApic::first_msr && index <= devices::LocalApic::last_msr) ||
+           index == cpu::msr::tsc_deadline;
+}
+
+}  // namespace
+
+// The registers of x2APIC mode and the deadline of its timer; and what it must know of the CPU's own registers.
+cpu::MsrOutcome Machine::apic_msr_read(const cpu::Moment& moment, std::uint32_t index) {
+    using Kind = cpu::MsrOutcome::Kind;
+    if (!is_local_apic_msr(index)) return {};
+    clock_.advance_to(moment.cycles);
+    const std::uint64_t cycles = timing_.cost_of(cpu::CostClass::serialize);
+    std::optional<std::uint64_t> value;
+    if (index != cpu::msr::tsc_deadline)
+        value = board_->local_apic.read_msr(index);
+    else if (model_.has(cpu::Feature::tsc_deadline))
+        value = board_->local_apic.tsc_deadline();
+    if (!value) return {.kind = Kind::general_protection, .cycles = cycles};
+    return {.kind = Kind::done, .value = *value, .cycles = cycles};
+}
+
+cpu::MsrOutcome Machine::apic_msr_write(const cpu::Moment& moment, std::uint32_t index, std::uint64_t value,
+                                        const cpu::CpuState& state) {
+    using Kind = cpu::MsrOutcome::Kind;
+    devices::LocalApic& apic = board_->local_apic;
+    clock_.advance_to(moment.cycles);
+    const std::uint64_t cycles = timing_.cost_of(cpu::CostClass::serialize);
+    const auto answer = [&](bool accepted) {
+        synchronise_deadline();
+        return cpu::MsrOutcome{.kind = accepted ? Kind::done : Kind::general_protection, .cycles = cycles};
+    };
+    switch (index) {
+        // The CPU keeps these too: what it is not refused here it looks at itself.
+        case cpu::msr::apic_base: return apic.set_base(value) ? cpu::MsrOutcome{} : answer(false);
+        case cpu::msr::tsc:
+            apic.set_tsc_offset(value - moment.cycles);
+            synchronise_deadline();
+            return {};
+        case cpu::msr::tsc_adjust:
+            apic.set_tsc_offset(state.msr.tsc_offset + value - state.msr.tsc_adjust);
+            synchronise_deadline();
+            return {};
+        case cpu::msr::tsc_deadline:
+            if (!model_.has(cpu::Feature::tsc_deadline)) return answer(false);
+            apic.set_tsc_offset(state.msr.tsc_offset);
+            apic.set_tsc_deadline(value);
+            return answer(true);
+        default: return is_local_apic_msr(index) ? answer(apic.write_msr(index, value)) : cpu::MsrOutcome{};
+    }
 }
 
 cpu::MsrOutcome Machine::msr_read(const cpu::Moment& moment, std::uint32_t index, bool) {
@@ -441,18 +458,18 @@ cpu::MsrOutcome Machine::msr_read(const cpu::Moment& moment, std::uint32_t index
             {moment, disassemble_at(moment),
              Remark{fmt::format("RDMSR {:#x}: KVM gives the hypercall MSR no value, the guest gets #GP(0)", index)}});
     }
-    return {};
+    return apic_msr_read(moment, index);
 }
 
 cpu::MsrOutcome Machine::msr_write(const cpu::Moment& moment, std::uint32_t index, std::uint64_t value,
                                    bool implemented, const cpu::CpuState& state) {
-    if (!trap_) return {};
+    if (!trap_) return apic_msr_write(moment, index, value, state);
     const xen::WriteOutcome outcome = trap_->write_msr({.vcpu = moment.vcpu,
                                                         .index = index,
                                                         .value = value,
                                                         .long_mode_active = state.in_long_mode(),
                                                         .cpu_implements = implemented});
-    if (!outcome.ours()) return {};
+    if (!outcome.ours()) return apic_msr_write(moment, index, value, state);
     trapped(moment);
     const bool copied = outcome.result == xen::WriteResult::copied;
     const cpu::TrapCost cost = copied ? timing_.trap : timing_.plain_trap();

@@ -27,6 +27,7 @@
 
 namespace xenolith::machine {
 
+class Board;
 struct EngineChoice;
 
 struct XenOptions {
@@ -59,7 +60,11 @@ struct RunLimits {
     // Devices' interrupts stay where they are: for runs in lockstep, whose clocks need not be the same.
     bool hold_interrupts = false;
     bool stop_at_device_access = false;  // behind the instruction that reads or writes a port or a device's memory
-    // Called about ten times a second of the host's time. Returning false ends the run.
+    // The clock never runs ahead of the host's. Without, time runs free: while the CPU is idle it passes at once.
+    bool realtime = false;
+    // Keys may still come: an idle CPU that no timer will wake is not the end of the run.
+    bool waits_for_input = false;
+    // Called about fifty times a second of the host's time. Returning false ends the run.
     std::function<bool(const Totals&)> progress;
 };
 
@@ -72,6 +77,7 @@ enum class RunEnd : std::uint8_t {
     interrupted,  // progress said so
     halted,       // HLT, and nothing is left that could wake the CPU
     shutdown,     // a triple fault
+    powered_off,  // the guest switched the machine off
     guest_exit,   // the debug-exit port, or sched_op(shutdown); `status` holds what the guest said
     reset,        // the guest asked for a reset, which this machine does not do
     run_failed,   // as KVM_RUN would: `error_number`
@@ -114,15 +120,13 @@ class Machine final : private cpu::Environment {
     // Null with no Xen.
     xen::TrapCore* trap() { return trap_ ? &*trap_ : nullptr; }
     xen::HostBlobMemory& blob_memory() { return blob_memory_; }
-    // A byte arrives at the serial port; false while it has no room.
+    // A byte is sent to the serial port, which it reaches when there is room; false if too many wait already.
     bool serial_in(std::uint8_t byte);
 
     // Where the blobs lie in the emulated user memory.
     static constexpr std::uint64_t blob_address_32 = 0x7f00'0000'0000, blob_address_64 = 0x7f00'0100'0000;
 
   private:
-    struct Board;  // the devices
-
     // cpu::Environment
     std::uint32_t port_read(const cpu::Moment& moment, std::uint16_t port, unsigned width) override;
     void port_write(const cpu::Moment& moment, std::uint16_t port, unsigned width, std::uint32_t value,
@@ -138,10 +142,15 @@ class Machine final : private cpu::Environment {
     cpu::HypercallOutcome hypercall(const cpu::Moment& moment, cpu::HypercallInstruction instruction,
                                     const cpu::CpuState& state, cpu::LinearMemory& memory) override;
     std::uint8_t acknowledge_interrupt(const cpu::Moment& moment) override;
+    void task_priority_written(const cpu::Moment& moment, std::uint8_t cr8) override;
 
+    cpu::MsrOutcome apic_msr_read(const cpu::Moment& moment, std::uint32_t index);
+    cpu::MsrOutcome apic_msr_write(const cpu::Moment& moment, std::uint32_t index, std::uint64_t value,
+                                   const cpu::CpuState& state);
     void add_ram(std::uint64_t bytes);
     void configure_xen(const XenOptions& options);
     std::unique_ptr<cpu::Engine> make_engine(unsigned vcpu);
+    void keep_pace(std::uint64_t cycles_at_start, double seconds);
     void remark_what_the_engine_hides();
     void notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state);
     void trapped(const cpu::Moment& moment);

@@ -17,18 +17,28 @@ inline constexpr mmu::GuestPhysical high_ram{0x100000000};
 inline constexpr std::uint64_t smallest_ram = std::uint64_t{2} << 20;
 inline constexpr std::uint64_t default_ram = std::uint64_t{512} << 20;
 
+// Devices in memory, where PC chipsets have them.
+inline constexpr mmu::GuestPhysical io_apic{0xfec00000}, hpet{0xfed00000}, local_apic{0xfee00000};
+// What PCI devices may claim.
+inline constexpr mmu::GuestPhysical pci_window = device_gap;
+inline constexpr std::uint64_t pci_window_size = io_apic.value - pci_window.value;
+// Where firmware would be, and where its tables are.
+inline constexpr mmu::GuestPhysical firmware{0xf0000};
+inline constexpr std::uint64_t firmware_size = 0x10000;
+
 // The last KiB below video memory is kept for an extended BIOS data area, as firmware does.
 inline constexpr std::uint64_t ebda_size = 0x400;
 
 namespace port {
 inline constexpr std::uint16_t pic_master = 0x20, pit = 0x40, keyboard_data = 0x60, system_control_b = 0x61,
                                keyboard_command = 0x64, cmos = 0x70, post_code = 0x80, system_control_a = 0x92,
-                               pic_slave = 0xa0, debug_console = 0xe9, debug_exit = 0xf4, serial1 = 0x3f8,
-                               pic_edge_level = 0x4d0;
+                               pic_slave = 0xa0, smi_command = 0xb2, debug_console = 0xe9, debug_exit = 0xf4, serial1 = 0x3f8,
+                               pic_edge_level = 0x4d0, firmware_configuration = 0x510, acpi_pm = 0x600,
+                               pci_configuration = 0xcf8;
 }  // namespace port
 
 namespace irq {
-inline constexpr unsigned timer = 0, keyboard = 1, serial1 = 4, cmos = 8;
+inline constexpr unsigned timer = 0, keyboard = 1, serial1 = 4, cmos = 8, acpi = 9;
 }  // namespace irq
 
 }  // namespace xenolith::machine::memory_map

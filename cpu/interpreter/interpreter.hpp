@@ -33,6 +33,7 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     void memory_map_changed() override;
     void set_interrupt_line(bool asserted) override;
     void raise_nmi() override;
+    void set_task_priority(std::uint8_t cr8) override { processor_.state.cr8 = cr8; }
     void request_stop() override;
 
     // For tests of single instructions.

@@ -88,6 +88,7 @@ void write_cr4(Processor& processor, std::uint64_t value) {
 void write_cr8(Processor& processor, std::uint64_t value) {
     if (value >> 4 != 0) refuse(processor);
     processor.state.cr8 = value;
+    processor.environment.task_priority_written(processor.moment(), static_cast<std::uint8_t>(value));
     processor.request_attention();
 }
 

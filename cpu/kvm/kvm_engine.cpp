@@ -120,14 +120,10 @@ bool KvmEngine::can_page_outside_long_mode() {
 
 // The trap may have been configured anew since the last look.
 void KvmEngine::follow_trap() {
-    if (!options_.trap) return;
-    const KvmXenTrap wanted = options_.trap();
-    if (wanted == trap_) return;
-    if (route_ == KvmRoute::ioctl) {
-        tell_kvm_of_trap(wanted);
-    } else {
-        filter_msr(wanted.msr);
-    }
+    const KvmXenTrap wanted = options_.trap ? options_.trap() : KvmXenTrap{};
+    const bool changed = wanted != trap_, by_ioctl = route_ == KvmRoute::ioctl;
+    if (!filter_set_ || (changed && !by_ioctl)) filter_msrs(by_ioctl ? 0 : wanted.msr);
+    if (changed && by_ioctl) tell_kvm_of_trap(wanted);
     trap_ = wanted;
 }
 
@@ -142,22 +138,25 @@ void KvmEngine::tell_kvm_of_trap(const KvmXenTrap& trap) {
     vm_.require(HostLimit::Kind::unavailable, "KVM_XEN_HVM_CONFIG", KVM_XEN_HVM_CONFIG, &config);
 }
 
-// KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits. Everything else is
-// allowed.
-void KvmEngine::filter_msr(std::uint32_t index) {
+// KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits, as do registers that KVM does
+// not know. Everything else is allowed. The local APIC is the Environment's.
+void KvmEngine::filter_msrs(std::uint32_t trapped) {
     if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR,
                 KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL))
         throw HostLimit(HostLimit::Kind::unavailable, "KVM_CAP_X86_USER_SPACE_MSR: cannot be enabled");
     std::uint64_t denied = 0;
     kvm_msr_filter filter{};
     filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
-    if (index != 0) {
-        filter.ranges[0].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
-        filter.ranges[0].nmsrs = 1;
-        filter.ranges[0].base = index;
-        filter.ranges[0].bitmap = reinterpret_cast<std::uint8_t*>(&denied);
+    std::size_t count = 0;
+    for (const std::uint32_t index : {msr::apic_base, msr::tsc_deadline, trapped}) {
+        if (index == 0) continue;
+        filter.ranges[count++] = {.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+                                  .nmsrs = 1,
+                                  .base = index,
+                                  .bitmap = reinterpret_cast<std::uint8_t*>(&denied)};
     }
     vm_.require(HostLimit::Kind::unavailable, "KVM_X86_SET_MSR_FILTER", KVM_X86_SET_MSR_FILTER, &filter);
+    filter_set_ = true;
 }
 
 // --- State ------------------------------------------------------------------------------------------------
@@ -166,6 +165,7 @@ CpuState KvmEngine::state() const {
     CpuState state = unheld_;
     if (!prepared_) return state;  // the reset state, which KVM has yet to be given
     registers_.read(state);
+    state.cr8 = run_area_->cr8;
     state.activity = activity_;
     if (debug_on_ && guest_trap_flag_) state.rflags |= rflags::tf;
     if (asking_rip_) state.rip = *asking_rip_;
@@ -190,6 +190,7 @@ void KvmEngine::set_state(const CpuState& state) {
     activity_ = state.activity;
     general_valid_ = ready_known_ = false;
     run_area_->cr8 = state.cr8;
+    task_priority_ = static_cast<std::uint8_t>(state.cr8);
     tsc_ = cycles() + state.msr.tsc_offset;
     if (clock_running_) set_guest_tsc(tsc_);
 }
@@ -364,7 +365,22 @@ int KvmEngine::run_vcpu() {
     ready_ = run_area_->ready_for_interrupt_injection != 0;
     ready_known_ = true;
     if (error == EINTR) timer_.drain();
+    notice_task_priority();
     return error;
+}
+
+// CR8 is the one register of the local APIC that KVM holds, though it may not tell of each write (KVM API 5,
+// KVM_EXIT_SET_TPR).
+void KvmEngine::notice_task_priority() {
+    const auto now = static_cast<std::uint8_t>(run_area_->cr8);
+    if (now == task_priority_) return;
+    task_priority_ = now;
+    environment_.task_priority_written(moment(), now);
+}
+
+void KvmEngine::set_task_priority(std::uint8_t cr8) {
+    task_priority_ = cr8;
+    run_area_->cr8 = cr8;
 }
 
 // Has KVM finish the instruction that exited to us, and no other.

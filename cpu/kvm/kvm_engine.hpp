@@ -70,6 +70,7 @@ class KvmEngine final : public Engine {
     void memory_map_changed() override { slots_.synchronise(); }
     void set_interrupt_line(bool asserted) override { interrupt_line_ = asserted; }
     void raise_nmi() override;
+    void set_task_priority(std::uint8_t cr8) override;
     void request_stop() override;
 
     // How the trap is laid: ioctl or msr_exit; automatic while there is none.
@@ -85,7 +86,7 @@ class KvmEngine final : public Engine {
     bool can_page_outside_long_mode();
     void follow_trap();
     void tell_kvm_of_trap(const KvmXenTrap& trap);
-    void filter_msr(std::uint32_t index);
+    void filter_msrs(std::uint32_t trapped);
 
     // --- The run
     std::optional<Exit> look_around();
@@ -94,6 +95,7 @@ class KvmEngine final : public Engine {
     void offer_interrupt();
     int enter();
     int run_vcpu();
+    void notice_task_priority();
     std::optional<Exit> complete();
     void prepare_debugging();
     void restore_trap_flag();
@@ -149,6 +151,7 @@ class KvmEngine final : public Engine {
     std::vector<std::string> hidden_features_;
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
+    bool filter_set_ = false;
     std::optional<bool> can_page_outside_long_mode_;  // once it has been tried
 
     // What KVM does not hold (kvm_registers.hpp).
@@ -165,6 +168,7 @@ class KvmEngine final : public Engine {
     bool ready_ = false;        // KVM would take an interrupt now
     bool ready_known_ = false;  // false after a change of state from outside
     bool interrupt_line_ = false;
+    std::uint8_t task_priority_ = 0;  // CR8, as the Environment knows it
     std::atomic<bool> stop_requested_ = false;
 
     // --- Steps

@@ -66,6 +66,7 @@ std::optional<Exit> KvmEngine::handle_exit() {
         case KVM_EXIT_SHUTDOWN: on_shutdown(); return std::nullopt;
         case KVM_EXIT_DEBUG: step_done_ = true; return std::nullopt;
         case KVM_EXIT_INTR:
+        case KVM_EXIT_SET_TPR:
         case KVM_EXIT_IRQ_WINDOW_OPEN: return std::nullopt;
         case KVM_EXIT_INTERNAL_ERROR: on_internal_error();
         case KVM_EXIT_FAIL_ENTRY: {

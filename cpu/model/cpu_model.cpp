@@ -126,8 +126,7 @@ constexpr std::uint32_t repeated_by_amd = 0x0183f3ff;
 FeatureSet not_yet_implemented() {
     using enum Feature;
     return set_of({
-        apic, x2apic, tsc_deadline,  // a local APIC
-        monitor, acpi,               // MWAIT that waits, thermal control
+        monitor, acpi,  // MWAIT that waits, thermal control
     });
 }
 

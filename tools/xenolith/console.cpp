@@ -18,6 +18,7 @@ Console::~Console() {
 void Console::guest_byte(std::uint8_t byte) {
     if (!guest_output_) return;
     clear_progress();
+    guest_has_printed_ = true;
     std::fputc(byte, stdout);
     at_line_start_ = byte == '\n';
     if (at_line_start_) std::fflush(stdout);
@@ -37,7 +38,7 @@ void Console::print(std::string_view lines) {
 void Console::show_progress(const machine::Totals& totals) {
     now_ = totals.seconds;
     if (!at_line_start_) std::fflush(stdout);
-    if (!stderr_is_terminal_ || now_ - last_output_ < 1) return;
+    if (!stderr_is_terminal_ || guest_has_printed_ || now_ - last_output_ < 1) return;
     fmt::print(stderr, "\r{:.0f} s: {:.0f} million instructions, {:.0f} MIPS ", totals.seconds,
                static_cast<double>(totals.instructions) / 1e6, totals.mips);
     std::fflush(stderr);

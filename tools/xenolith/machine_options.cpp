@@ -159,11 +159,12 @@ machine::MachineOptions machine_options(const options::variables_map& values) {
 }
 
 options::options_description limit_options_description() {
-    options::options_description description("End of the run");
+    options::options_description description("Time, and the end of the run");
     const auto value = [] { return options::value<std::string>(); };
     // clang-format off
     description.add_options()
         ("until", value()->value_name("EVENT"), "stop at hypercall-page or first-hypercall")
+        ("realtime", "couple the guest's clock to the host's: it never runs ahead (default: time runs free, and an idle guest's passes at once)")
         ("max-cycles", value()->value_name("N"), "stop when the guest's clock reaches N cycles")
         ("max-seconds", value()->value_name("N"), "stop after N seconds of the host's time");
     // clang-format on
@@ -181,6 +182,7 @@ machine::RunLimits run_limits(const options::variables_map& values) {
             refuse("until", *name, "hypercall-page or first-hypercall");
         }
     }
+    limits.realtime = values.count("realtime") != 0;
     if (const auto count = text_of(values, "max-cycles")) limits.max_cycles = parse_number("max-cycles", *count);
     if (const auto count = text_of(values, "max-seconds")) {
         const char* const end = count->data() + count->size();
@@ -212,7 +214,8 @@ options::variables_map parse_options(const Arguments& arguments, const options::
 int exit_code_of(const machine::RunResult& result, machine::StopAt asked_for) {
     const bool reached = asked_for == machine::StopAt::nothing;
     switch (result.end) {
-        case machine::RunEnd::reached: return exit_code::success;
+        case machine::RunEnd::reached:
+        case machine::RunEnd::powered_off: return exit_code::success;
         case machine::RunEnd::max_cycles:
         case machine::RunEnd::max_instructions:
         case machine::RunEnd::device_access:

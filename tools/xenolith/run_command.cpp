@@ -1,17 +1,16 @@
 // `xenolith run`: the main job.
 #include <fmt/format.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include <csignal>
-#include <deque>
+#include <optional>
 #include <sstream>
 
 #include "loader/loader.hpp"
 #include "machine/guests/guests.hpp"
+#include "machine/input_script.hpp"
 #include "tools/xenolith/console.hpp"
 #include "tools/xenolith/image_options.hpp"
 #include "tools/xenolith/machine_options.hpp"
+#include "tools/xenolith/terminal.hpp"
 #include "xen/blob.hpp"
 #include "xen/hypercall_page.hpp"
 
@@ -31,8 +30,10 @@ Examples:
       Run a built-in guest with stubs that leave through a port.
   xenolith run boot.bin --format flat16 --max-cycles 1000000
       Run a boot sector at 0:7c00.
+  xenolith run vmlinuz-6.1.0-50-amd64 --initrd initrd.img --append console=ttyS0 --no-xen --realtime
+      Boot a kernel to its shell on this terminal. Ctrl-] ends the run; Ctrl-C goes to the guest.
 
-Exit codes: 0 the run ended as asked; 1 the guest ended badly or too early; 2 bad command line; 3 bad file;
+Exit codes: 0 the run ended as asked, or the guest switched itself off; 1 the guest ended badly or too early; 2 bad command line; 3 bad file;
 4 the run failed as KVM_RUN would; 5 a limit ended the run; 6 the host lacks something; 130 interrupted;
 otherwise the status the guest wrote to the debug-exit port.
 )";
@@ -40,32 +41,6 @@ otherwise the status the guest wrote to the debug-exit port.
 volatile std::sig_atomic_t interrupt_seen = 0;
 
 void on_interrupt(int) { interrupt_seen = 1; }
-
-// Standard input becomes the serial port's, a few bytes at a time and without waiting.
-class Keyboard {
-  public:
-    void feed(machine::Machine& machine) {
-        while (!closed_ && pending_.size() < 4096 && is_readable()) {
-            char bytes[256];
-            const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof(bytes));
-            if (count <= 0) {
-                closed_ = true;
-                break;
-            }
-            pending_.insert(pending_.end(), bytes, bytes + count);
-        }
-        while (!pending_.empty() && machine.serial_in(static_cast<std::uint8_t>(pending_.front())))
-            pending_.pop_front();
-    }
-
-  private:
-    static bool is_readable() {
-        pollfd descriptor{STDIN_FILENO, POLLIN, 0};
-        return ::poll(&descriptor, 1, 0) == 1;
-    }
-    std::deque<char> pending_;
-    bool closed_ = false;
-};
 
 }  // namespace
 
@@ -78,6 +53,7 @@ int run_command(const Arguments& arguments) {
         ("json", "print the timeline as JSON on standard output instead of text")
         ("quiet", "print neither timeline nor totals, only what the guest prints")
         ("no-console", "do not print what the guest prints")
+        ("input-script", value()->value_name("FILE"), "type at the serial console what the script says: lines of wait \"TEXT\" and send \"TEXT\"; standard input is not read")
         ("help,h", "this help");
     options::options_description hidden;
     hidden.add_options()("kernel", value());
@@ -111,25 +87,40 @@ int run_command(const Arguments& arguments) {
     Console console(values.count("no-console") == 0 && !json);
     machine::MachineOptions machine_choice = machine_options(values);
     if (guest != nullptr) prepare_for(*guest, machine_choice);
-    machine_choice.serial_out = machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
+    std::optional<machine::InputScript> script;
+    if (values.count("input-script") != 0)
+        script = machine::InputScript::read(values["input-script"].as<std::string>());
+    machine::Machine* typed_at = nullptr;
+    const auto type = [&](std::uint8_t key) { typed_at->serial_in(key); };
+    machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
+    machine_choice.serial_out = [&](std::uint8_t byte) {
+        console.guest_byte(byte);
+        if (script) script->output(byte, type);
+    };
     machine::RunLimits limits = run_limits(values);
     machine::TimelineText text;
     machine::Machine machine(machine_choice);
+    typed_at = &machine;
     const loader::LoadedImage loaded = machine.load(file, load_options);
     if (!quiet) {
         for (const std::string& line : loaded.description) console.print(line + "\n");
         console.print(fmt::format("{:>14} {}\n", "cycles", "mode cs:rip  instruction"));
         machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
     }
-    Keyboard keyboard;
+    if (script) script->start(type);
     interrupt_seen = 0;
     std::signal(SIGINT, on_interrupt);
-    limits.progress = [&](const machine::Totals& totals) {
-        console.show_progress(totals);
-        keyboard.feed(machine);
-        return interrupt_seen == 0;
-    };
-    const machine::RunResult result = machine.run(limits);
+    machine::RunResult result;
+    {
+        Terminal terminal(!script && values.count("no-console") == 0 && !json);
+        if (terminal.is_raw() && !quiet) console.print("Ctrl-] ends the run.\n");
+        limits.progress = [&](const machine::Totals& totals) {
+            console.show_progress(totals);
+            return (script || terminal.feed(machine)) && interrupt_seen == 0;
+        };
+        limits.waits_for_input = !script && terminal.is_raw();
+        result = machine.run(limits);
+    }
     std::signal(SIGINT, SIG_DFL);
     if (!quiet)
         console.print(fmt::format("{}End: {}.\n{}{}", text.finish(), result.reason,

@@ -1,0 +1,123 @@
+// The wiring is that of a PC with an I/O APIC: ISA interrupt n reaches the 8259 and the I/O APIC's pin n, but for the
+// timer, which is on pin 2; PCI interrupts go by way of the ISA bridge to pins 16 to 19, and the HPET has pins of its
+// own from 20 on. The 8259 itself asks through the local APIC's LINT0.
+#include "machine/board.hpp"
+
+#include <algorithm>
+
+#include "machine/memory_map.hpp"
+
+namespace xenolith::machine {
+
+namespace {
+
+constexpr unsigned cascade = 2, timer_pin = 2, first_pci_pin = 16, first_hpet_pin = 20;
+// That a guest may route PCI interrupts to, and that no other device drives.
+constexpr unsigned pci_irqs[] = {5, 10, 11};
+
+unsigned pin_of(unsigned irq) { return irq == memory_map::irq::timer ? timer_pin : irq; }
+
+std::array<std::unique_ptr<ForkedLine>, 16> make_irqs(devices::Pic8259& pic, devices::IoApic& io_apic) {
+    std::array<std::unique_ptr<ForkedLine>, 16> irqs;
+    for (unsigned irq = 0; irq < irqs.size(); ++irq)
+        if (irq != cascade) irqs[irq] = std::make_unique<ForkedLine>(pic.line(irq), io_apic.line(pin_of(irq)));
+    return irqs;
+}
+
+devices::Hpet::Wiring hpet_wiring(Board& board) {
+    devices::Hpet::Wiring wiring{.irq0 = *board.irqs[memory_map::irq::timer],
+                                 .irq8 = *board.irqs[memory_map::irq::cmos]};
+    for (unsigned pin = first_hpet_pin; pin < devices::IoApic::pin_count; ++pin)
+        wiring.pins[pin] = &board.io_apic.line(pin);
+    return wiring;
+}
+
+devices::PciIsaBridge::Wiring bridge_wiring(Board& board) {
+    devices::PciIsaBridge::Wiring wiring;
+    for (const unsigned irq : pci_irqs) wiring.irqs[irq] = board.irqs[irq].get();
+    for (unsigned line = 0; line < devices::PciBus::line_count; ++line)
+        wiring.direct[line] = &board.io_apic.line(first_pci_pin + line);
+    return wiring;
+}
+
+devices::LocalApic::Configuration apic_configuration(const cpu::CpuModel& model) {
+    return {.x2apic = model.has(cpu::Feature::x2apic),
+            .tsc_deadline = model.has(cpu::Feature::tsc_deadline),
+            .physical_address_bits = model.physical_address_bits()};
+}
+
+devices::CmosRtc::Configuration cmos_configuration(std::uint64_t ram) {
+    const std::uint64_t below = std::min(ram, memory_map::device_gap.value);
+    return {.memory_below_4g = below, .memory_above_4g = ram - below};
+}
+
+}  // namespace
+
+Board::Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration, Outputs outputs)
+    : interrupt(std::move(outputs.interrupt)),
+      local_apic(clock, apic_bus, apic_configuration(model),
+                 {.interrupt = interrupt,
+                  .non_maskable = std::move(outputs.non_maskable),
+                  .system_management = {},
+                  .initialize = [reset = outputs.reset] { reset("the guest sent its only CPU an INIT"); },
+                  .startup = {},
+                  .task_priority_changed = std::move(outputs.task_priority_changed),
+                  .acknowledge_external = [this] { return pic.acknowledge(); }}),
+      pic(local_apic.lint(0)),
+      io_apic(apic_bus),
+      irqs(make_irqs(pic, io_apic)),
+      hpet(clock, hpet_wiring(*this)),
+      pit(clock, hpet.interval_timer_input()),
+      a20([](bool) {}),
+      system_control_a(a20, [reset = outputs.reset] { reset("the guest asked for a reset by port 0x92"); }),
+      system_control_b(pit),
+      keyboard(*irqs[memory_map::irq::keyboard], a20,
+               [reset = outputs.reset] { reset("the guest asked for a reset by the keyboard controller"); }),
+      cmos(clock, hpet.real_time_clock_input(), cmos_configuration(configuration.ram)),
+      serial(
+          clock, *irqs[memory_map::irq::serial1],
+          configuration.serial_out ? configuration.serial_out : [](auto) {}),
+      serial_feed(clock, serial),
+      debug_console(configuration.debug_out),
+      debug_exit(std::move(outputs.debug_exit)),
+      acpi_pm(clock, *irqs[memory_map::irq::acpi], std::move(outputs.power_off)),
+      isa_bridge(bridge_wiring(*this)),
+      pci_bus(isa_bridge.pirq_lines()),
+      pci_ports([reset = outputs.reset](bool) { reset("the guest asked for a reset by port 0xcf9"); }),
+      fw_cfg(configuration.ram, 1) {
+    pci_bus.attach(0, 0, host_bridge);
+    pci_bus.attach(1, 0, isa_bridge);
+    pci_ports.attach(0, pci_bus);
+
+    namespace port = memory_map::port;
+    bus.attach("8259 master", port::pic_master, 2, pic.master_ports());
+    bus.attach("8259 slave", port::pic_slave, 2, pic.slave_ports());
+    bus.attach("8259 edge/level control", port::pic_edge_level, 2, pic.edge_level_ports());
+    bus.attach("8254 timer", port::pit, 4, pit);
+    bus.attach("8042 data", port::keyboard_data, 1, keyboard.data_port());
+    bus.attach("8042 command", port::keyboard_command, 1, keyboard.command_port());
+    bus.attach("system control port B", port::system_control_b, 1, system_control_b);
+    bus.attach("system control port A", port::system_control_a, 1, system_control_a);
+    bus.attach("POST code", port::post_code, 1, post_code);
+    bus.attach("CMOS", port::cmos, 2, cmos);
+    bus.attach("SMI command", port::smi_command, devices::AcpiPm::smi_port_count, acpi_pm.smi_command_port());
+    bus.attach("16550 serial port", port::serial1, 8, serial);
+    bus.attach("firmware configuration", port::firmware_configuration, devices::FwCfg::port_count, fw_cfg);
+    bus.attach("ACPI power management", port::acpi_pm, devices::AcpiPm::port_count, acpi_pm);
+    bus.attach("PCI configuration", port::pci_configuration, devices::PciPorts::port_count, pci_ports);
+    bus.attach("debug console", port::debug_console, 1, debug_console);
+    bus.attach("debug exit", port::debug_exit, 4, debug_exit);
+    bus.attach("I/O APIC", memory_map::io_apic, devices::IoApic::page_size, io_apic);
+    bus.attach("HPET", memory_map::hpet, mmu::page_size, hpet);
+    bus.attach("local APIC", memory_map::local_apic, devices::LocalApic::page_size, local_apic.registers());
+}
+
+void Board::set_up_as_firmware_does() {
+    local_apic.enter_virtual_wire_mode();
+    // Interrupts of PCI and ACPI are level-triggered.
+    unsigned level = 1u << memory_map::irq::acpi;
+    for (const unsigned irq : pci_irqs) level |= 1u << irq;
+    pic.edge_level_ports().write(0, 2, level);
+}
+
+}  // namespace xenolith::machine
