@@ -319,6 +319,19 @@ TEST_F(IoApicTest, PinsThatShareAVectorEndTogether) {
     EXPECT_EQ(first.apic.acknowledge(), 0x51) << "18 is asserted still";
 }
 
+TEST_F(IoApicTest, TheEndOfAnEdgeIsNotBroadcast) {
+    redirect(17, 0x51 | apic_bit::level, 1);
+    io.line(17).set(true);
+    first.interrupt_self(0x51);
+    EXPECT_EQ(first.apic.acknowledge(), 0x51);
+    io.line(17).set(false);
+    first.end_of_interrupt();
+    EXPECT_TRUE(remote_request(17));
+    EXPECT_EQ(second.apic.acknowledge(), 0x51);
+    second.end_of_interrupt();
+    EXPECT_FALSE(remote_request(17));
+}
+
 TEST_F(IoApicTest, TheEndCanBeDirectedInsteadOfBroadcast) {
     first.write(reg::spurious, apic_bit::software_enable | apic_bit::suppress_broadcast | 0xff);
     redirect(17, 0x51 | apic_bit::level);

@@ -12,7 +12,6 @@ namespace xenolith::devices {
 namespace {
 
 using testing::ElementsAre;
-using testing::IsEmpty;
 namespace reg = apic_register;
 
 class LocalApicTest : public testing::Test {
@@ -245,7 +244,8 @@ TEST_F(LocalApicTest, ALevelOnLint0InterruptsUntilItEnds) {
     EXPECT_EQ(cpu.read(reg::lint0), 0x62u | apic_bit::level | apic_bit::remote_request);
     EXPECT_TRUE(cpu.level(0x62));
     EXPECT_EQ(apic.acknowledge(), 0x62);
-    EXPECT_FALSE(cpu.requested(0x62));
+    cpu.write(reg::lint0, 0x62 | apic_bit::level);
+    EXPECT_FALSE(cpu.requested(0x62)) << "writing the vector again does not end it";
     cpu.end_of_interrupt();
     EXPECT_EQ(apic.acknowledge(), 0x62) << "still asserted";
     apic.lint(0).set(false);
@@ -512,7 +512,9 @@ TEST_F(LocalApicTest, X2apicIdentityIsFixed) {
 TEST_F(LocalApicTest, EnteringX2apicModeKeepsWhatIsGoingOn) {
     cpu.interrupt_self(0x61);
     cpu.write(reg::lint1, apic_bit::non_maskable);
+    cpu.write(reg::command_high, 0x05000000);
     ASSERT_TRUE(cpu.enter_x2apic());
+    EXPECT_EQ(cpu.read_msr(reg::command_low), 0x61u | apic_bit::to_self) << "but not the destination";
     EXPECT_EQ(apic.acknowledge(), 0x61);
     EXPECT_EQ(cpu.read_msr(reg::in_service + 0x30), 2u);
     EXPECT_EQ(cpu.read_msr(reg::lint1), 0x400u);
