@@ -1,5 +1,5 @@
-// QEMU, docs/specs/fw_cfg: "Guest-side hardware interface", "Firmware configuration items"; keys as its published header
-// of guest-visible constants numbers them.
+// QEMU, docs/specs/fw_cfg: "Guest-side hardware interface", "Firmware configuration items"; keys as its published
+// header of guest-visible constants numbers them.
 #include "devices/fw_cfg.hpp"
 
 #include <algorithm>
@@ -68,9 +68,7 @@ void FwCfg::set_kernel(Blob kernel, std::uint32_t entry) {
     set_item32(key::kernel_entry, entry);
 }
 
-void FwCfg::set_setup(Blob setup) {
-    set_blob(key::setup_address, key::setup_size, key::setup_data, std::move(setup));
-}
+void FwCfg::set_setup(Blob setup) { set_blob(key::setup_address, key::setup_size, key::setup_data, std::move(setup)); }
 
 void FwCfg::set_initrd(Blob initrd) {
     set_blob(key::initrd_address, key::initrd_size, key::initrd_data, std::move(initrd));

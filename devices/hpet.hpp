@@ -18,8 +18,8 @@ struct HpetTimerState {
 
 class Hpet final : public MemoryDevice, private Timer {
   public:
-    static constexpr std::uint64_t size = 0x400;               // bytes
-    static constexpr std::uint64_t frequency = 100'000'000;    // Hz
+    static constexpr std::uint64_t size = 0x400;             // bytes
+    static constexpr std::uint64_t frequency = 100'000'000;  // Hz
     static constexpr std::uint64_t period_femtoseconds = 10'000'000;
     static constexpr unsigned timer_count = 3;  // of which timer 0 can be periodic
     static constexpr unsigned pin_count = 32;   // inputs of I/O APICs

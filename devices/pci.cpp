@@ -286,7 +286,8 @@ void PciPorts::write(std::uint16_t offset, unsigned width, std::uint32_t value) 
     } else if (width == 1) {
         if (offset == reset_offset) write_reset_control(static_cast<std::uint8_t>(value));
     } else {
-        for (unsigned i = 0; i < width && i < 4; ++i) write(static_cast<std::uint16_t>(offset + i), 1, value >> (8 * i));
+        for (unsigned i = 0; i < width && i < 4; ++i)
+            write(static_cast<std::uint16_t>(offset + i), 1, value >> (8 * i));
     }
 }
 

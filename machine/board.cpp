@@ -75,8 +75,7 @@ Board::Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configura
                [reset = outputs.reset] { reset("the guest asked for a reset by the keyboard controller"); }),
       cmos(clock, hpet.real_time_clock_input(), cmos_configuration(configuration.ram)),
       serial(
-          clock, *irqs[memory_map::irq::serial1],
-          configuration.serial_out ? configuration.serial_out : [](auto) {}),
+          clock, *irqs[memory_map::irq::serial1], configuration.serial_out ? configuration.serial_out : [](auto) {}),
       serial_feed(clock, serial),
       debug_console(configuration.debug_out),
       debug_exit(std::move(outputs.debug_exit)),

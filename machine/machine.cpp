@@ -102,8 +102,7 @@ Machine::Machine(const MachineOptions& options)
         bus_, clock_, model_,
         Board::Configuration{.ram = options.ram, .serial_out = options.serial_out, .debug_out = options.debug_out},
         Board::Outputs{
-            .interrupt =
-                [this](bool asserted) { engine_->set_interrupt_line(asserted && !limits_.hold_interrupts); },
+            .interrupt = [this](bool asserted) { engine_->set_interrupt_line(asserted && !limits_.hold_interrupts); },
             .non_maskable = [this] { engine_->raise_nmi(); },
             .task_priority_changed = [this](std::uint8_t cr8) { engine_->set_task_priority(cr8); },
             .reset = [this](std::string how) { stop(RunEnd::reset, std::move(how)); },

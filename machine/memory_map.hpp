@@ -32,8 +32,8 @@ inline constexpr std::uint64_t ebda_size = 0x400;
 namespace port {
 inline constexpr std::uint16_t pic_master = 0x20, pit = 0x40, keyboard_data = 0x60, system_control_b = 0x61,
                                keyboard_command = 0x64, cmos = 0x70, post_code = 0x80, system_control_a = 0x92,
-                               pic_slave = 0xa0, smi_command = 0xb2, debug_console = 0xe9, debug_exit = 0xf4, serial1 = 0x3f8,
-                               pic_edge_level = 0x4d0, firmware_configuration = 0x510, acpi_pm = 0x600,
+                               pic_slave = 0xa0, smi_command = 0xb2, debug_console = 0xe9, debug_exit = 0xf4,
+                               serial1 = 0x3f8, pic_edge_level = 0x4d0, firmware_configuration = 0x510, acpi_pm = 0x600,
                                pci_configuration = 0xcf8;
 }  // namespace port
 

@@ -10,12 +10,17 @@
 #include <span>
 #include <vector>
 
+#include "devices/acpi_pm.hpp"
 #include "devices/cmos_rtc.hpp"
 #include "devices/debug_console.hpp"
 #include "devices/debug_exit.hpp"
+#include "devices/fw_cfg.hpp"
+#include "devices/hpet.hpp"
 #include "devices/io_apic.hpp"
 #include "devices/keyboard_controller.hpp"
 #include "devices/local_apic.hpp"
+#include "devices/pci.hpp"
+#include "devices/pci_bridges.hpp"
 #include "devices/pic8259.hpp"
 #include "devices/pit8254.hpp"
 #include "devices/system_control.hpp"
@@ -44,19 +49,31 @@ class Board final {
         IoApic::State io_apic;
         LocalApic::State first_apic;
         LocalApic::State second_apic;
+        Hpet::State hpet;
+        AcpiPm::State acpi_pm;
+        FwCfg::State fw_cfg;
+        PciPorts::State pci_ports;
+        PciFunction::State isa_bridge;
+        PciFunction::State card;
     };
 
     Board() {
         interrupt_.changed = [this](bool level) { first_apic_.lint(0).set(level); };
+        pci_bus_.attach(0, 0, host_bridge_);
+        pci_bus_.attach(1, 0, isa_bridge_);
+        pci_bus_.attach(2, 0, card_);
+        pci_ports_.attach(0, pci_bus_);
+        fw_cfg_.add_file("opt/file", std::vector<std::byte>(3, std::byte{0x5a}));
     }
 
     // Everything that a guest or a person outside could notice, in order.
     std::vector<std::uint64_t> seen;
 
     State save() {
-        return {clock_.now(),       pic_.save(),        pit_.save(),        rtc_.save(),       fast_uart_.save(),
-                timed_uart_.save(), port_a_.save(),     port_b_.save(),     post_code_.save(), keyboard_.save(),
-                io_apic_.save(),    first_apic_.save(), second_apic_.save()};
+        return {clock_.now(),       pic_.save(),        pit_.save(),         rtc_.save(),       fast_uart_.save(),
+                timed_uart_.save(), port_a_.save(),     port_b_.save(),      post_code_.save(), keyboard_.save(),
+                io_apic_.save(),    first_apic_.save(), second_apic_.save(), hpet_.save(),      acpi_pm_.save(),
+                fw_cfg_.save(),     pci_ports_.save(),  isa_bridge_.save(),  card_.save()};
     }
     void restore(const State& state) {
         clock_.restore(state.now);
@@ -68,6 +85,12 @@ class Board final {
         port_b_.restore(state.port_b);
         post_code_.restore(state.post_code);
         keyboard_.restore(state.keyboard);
+        hpet_.restore(state.hpet);
+        acpi_pm_.restore(state.acpi_pm);
+        fw_cfg_.restore(state.fw_cfg);
+        pci_ports_.restore(state.pci_ports);
+        isa_bridge_.restore(state.isa_bridge);
+        card_.restore(state.card);
         pic_.restore(state.pic);
         io_apic_.restore(state.io_apic);
         first_apic_.restore(state.first_apic);
@@ -84,15 +107,15 @@ class Board final {
   private:
     void operate(std::span<const std::uint8_t, bytes_per_operation> bytes) {
         static constexpr std::array<unsigned, 4> widths{1, 1, 2, 4};
-        static constexpr std::array<unsigned, 10> free_irqs{5, 6, 7, 9, 10, 11, 12, 13, 14, 15};
+        static constexpr std::array<unsigned, 6> free_irqs{6, 7, 12, 13, 14, 15};
         PortDevice& device = *ports_[bytes[1] % ports_.size()];
         const unsigned width = widths[bytes[2] & 3];
         // Mostly a register that exists, sometimes anything.
-        const auto offset =
-            static_cast<std::uint16_t>((bytes[2] & 0xe0) == 0xe0 ? bytes[3] << 8 | bytes[4] : bytes[3] & 7);
+        const auto offset = static_cast<std::uint16_t>(
+            (bytes[2] & 0xe0) == 0xe0 ? bytes[3] << 8 | bytes[4] : bytes[3] & ((bytes[2] & 4) != 0 ? 0x1f : 7));
         std::uint32_t value = 0;
         for (const std::uint8_t byte : bytes.last<4>()) value = value << 8 | byte;
-        switch (bytes[0] % 24) {
+        switch (bytes[0] % 27) {
             case 0:
             case 1:
             case 2:
@@ -115,7 +138,10 @@ class Board final {
                 break;
             case 14:
             case 15: clock_.advance_to(clock_.now() + (value & 0xfff)); break;
-            case 16: operate_io_apic(bytes[1], bytes[2], value); break;
+            case 16:
+            case 17: access_memory(bytes, value); break;
+            case 18: choose(bytes[1], value); break;
+            case 19: operate_io_apic(bytes[1], bytes[2], value); break;
             default: operate_local_apic((bytes[1] & 1) != 0 ? second_apic_ : first_apic_, bytes, value); break;
         }
         seen.push_back(clock_.next_deadline());
@@ -201,6 +227,31 @@ class Board final {
                 .acknowledge_external = [this] { return pic_.acknowledge(); }};
     }
 
+    void access_memory(std::span<const std::uint8_t, bytes_per_operation> bytes, std::uint64_t value) {
+        static constexpr std::array<unsigned, 4> widths{4, 8, 4, 1};
+        MemoryDevice& device = *memory_[bytes[1] % memory_.size()];
+        const unsigned width = widths[bytes[2] & 3];
+        std::uint64_t offset = std::uint64_t{bytes[3]} << 2;
+        if ((bytes[2] & 0xe0) == 0xe0) offset = offset << 32 | bytes[4];
+        // Small values make things happen soon.
+        if ((bytes[2] & 0x08) != 0) value &= 0xffff;
+        if ((bytes[2] & 0x10) != 0) value |= value << 32;
+        if ((bytes[1] & 0x80) != 0) {
+            seen.push_back(device.read(offset, width));
+        } else {
+            device.write(offset, width, value);
+        }
+    }
+
+    // Registers behind an index, of which random ones would hardly ever be there.
+    void choose(std::uint8_t choice, std::uint32_t value) {
+        if ((choice & 1) != 0) {
+            fw_cfg_.write(0, 2, value & 0x3f);
+        } else {
+            pci_ports_.write(0, 4, 0x8000'0000 | (value & 0x18fc));
+        }
+    }
+
     void outside(std::uint8_t choice, std::uint8_t value) {
         Uart16550& uart = (choice & 1) != 0 ? timed_uart_ : fast_uart_;
         switch (choice >> 1 & 7) {
@@ -210,10 +261,24 @@ class Board final {
             case 3:
                 if (uart.can_receive()) uart.receive(value);
                 break;
+            case 4: acpi_pm_.press_power_button(); break;
+            case 5: acpi_pm_.raise_event(value); break;
+            case 6: card_.set_interrupt((value & 1) != 0); break;
             default: uart.receive(value); break;
         }
     }
 
+    Hpet::Wiring hpet_wiring() {
+        Hpet::Wiring wiring{pic_.line(0), pic_.line(8), {}};
+        wiring.pins[20] = &pic_.line(5);
+        return wiring;
+    }
+    PciIsaBridge::Wiring isa_wiring() {
+        PciIsaBridge::Wiring wiring;
+        wiring.irqs[10] = &pic_.line(10);
+        wiring.irqs[11] = &pic_.line(11);
+        return wiring;
+    }
     void note(std::uint64_t kind, std::uint64_t value) { seen.push_back(kind << 56 | value); }
 
     static constexpr std::uint64_t apic_end_of_interrupt = 0xb0;
@@ -221,8 +286,9 @@ class Board final {
     machine::Clock clock_{hertz};
     RecordingLine interrupt_;
     Pic8259 pic_{interrupt_};
-    Pit8254 pit_{clock_, pic_.line(0)};
-    CmosRtc rtc_{clock_, pic_.line(8), {.memory_below_4g = std::uint64_t{64} << 20}};
+    Hpet hpet_{clock_, hpet_wiring()};
+    Pit8254 pit_{clock_, hpet_.interval_timer_input()};
+    CmosRtc rtc_{clock_, hpet_.real_time_clock_input(), {.memory_below_4g = std::uint64_t{64} << 20}};
     Uart16550 fast_uart_{clock_, pic_.line(4), [this](std::uint8_t value) { note(1, value); }};
     Uart16550 timed_uart_{clock_, pic_.line(3), [this](std::uint8_t value) { note(2, value); },
                           Uart16550::Transmission::at_line_rate};
@@ -240,7 +306,22 @@ class Board final {
     LocalApic first_apic_{clock_, apic_bus_, {.id = 0, .bus_frequency = hertz}, outputs(first_interrupt_, 0)};
     LocalApic second_apic_{
         clock_, apic_bus_, {.id = 1, .bootstrap = false, .bus_frequency = 33'333'333}, outputs(second_interrupt_, 1)};
-    std::array<PortDevice*, 14> ports_{&pic_.master_ports(),
+    AcpiPm acpi_pm_{clock_, pic_.line(9), [this] { note(13, 0); }};
+    FwCfg fw_cfg_{std::uint64_t{64} << 20, 1};
+    PciHostBridge host_bridge_;
+    PciIsaBridge isa_bridge_{isa_wiring()};
+    PciFunction card_{{.vendor = 1, .device = 2, .interrupt_pin = 1, .master = true},
+                      {{{PciBaseAddress::Kind::io, false, 16},
+                        {PciBaseAddress::Kind::memory_32, false, 4096},
+                        {PciBaseAddress::Kind::memory_64, true, 1u << 20}}},
+                      [this](unsigned index, std::optional<std::uint64_t> start) {
+                          note(14, index);
+                          seen.push_back(start.value_or(~std::uint64_t{0}));
+                      }};
+    PciBus pci_bus_{isa_bridge_.pirq_lines()};
+    PciPorts pci_ports_{[this](bool hard) { note(15, hard ? 1 : 0); }};
+    std::array<MemoryDevice*, 1> memory_{&hpet_};
+    std::array<PortDevice*, 18> ports_{&pic_.master_ports(),
                                        &pic_.slave_ports(),
                                        &pic_.edge_level_ports(),
                                        &pit_,
@@ -253,7 +334,11 @@ class Board final {
                                        &keyboard_.data_port(),
                                        &keyboard_.command_port(),
                                        &console_,
-                                       &exit_};
+                                       &exit_,
+                                       &acpi_pm_,
+                                       &acpi_pm_.smi_command_port(),
+                                       &fw_cfg_,
+                                       &pci_ports_};
 };
 
 }  // namespace xenolith::devices
