@@ -1,6 +1,6 @@
 // The wiring is that of a PC with an I/O APIC: ISA interrupt n reaches the 8259 and the I/O APIC's pin n, but for the
-// timer, which is on pin 2; PCI interrupts go by way of the ISA bridge to pins 16 to 19, and the HPET has pins of its
-// own from 20 on. The 8259 itself asks through the local APIC's LINT0.
+// timer, which is on pin 2; PCI interrupts go by way of the ISA bridge to pins 16 to 19 and to ISA interrupts, and the
+// HPET has pins of its own (memory_map.hpp). The 8259 itself asks through the local APIC's LINT0.
 #include "machine/board.hpp"
 
 #include <algorithm>
@@ -11,11 +11,11 @@ namespace xenolith::machine {
 
 namespace {
 
-constexpr unsigned cascade = 2, timer_pin = 2, first_pci_pin = 16, first_hpet_pin = 20;
-// That a guest may route PCI interrupts to, and that no other device drives.
-constexpr unsigned pci_irqs[] = {5, 10, 11};
+namespace input = memory_map::io_apic_input;
 
-unsigned pin_of(unsigned irq) { return irq == memory_map::irq::timer ? timer_pin : irq; }
+constexpr unsigned cascade = 2;
+
+unsigned pin_of(unsigned irq) { return irq == memory_map::irq::timer ? input::timer : irq; }
 
 std::array<std::unique_ptr<ForkedLine>, 16> make_irqs(devices::Pic8259& pic, devices::IoApic& io_apic) {
     std::array<std::unique_ptr<ForkedLine>, 16> irqs;
@@ -27,16 +27,15 @@ std::array<std::unique_ptr<ForkedLine>, 16> make_irqs(devices::Pic8259& pic, dev
 devices::Hpet::Wiring hpet_wiring(Board& board) {
     devices::Hpet::Wiring wiring{.irq0 = *board.irqs[memory_map::irq::timer],
                                  .irq8 = *board.irqs[memory_map::irq::cmos]};
-    for (unsigned pin = first_hpet_pin; pin < devices::IoApic::pin_count; ++pin)
-        wiring.pins[pin] = &board.io_apic.line(pin);
+    for (const unsigned pin : input::hpet) wiring.pins[pin] = &board.io_apic.line(pin);
     return wiring;
 }
 
 devices::PciIsaBridge::Wiring bridge_wiring(Board& board) {
     devices::PciIsaBridge::Wiring wiring;
-    for (const unsigned irq : pci_irqs) wiring.irqs[irq] = board.irqs[irq].get();
+    for (const unsigned irq : memory_map::irq::pirq) wiring.irqs[irq] = board.irqs[irq].get();
     for (unsigned line = 0; line < devices::PciBus::line_count; ++line)
-        wiring.direct[line] = &board.io_apic.line(first_pci_pin + line);
+        wiring.direct[line] = &board.io_apic.line(input::pirq[line]);
     return wiring;
 }
 
@@ -101,9 +100,9 @@ Board::Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configura
     bus.attach("CMOS", port::cmos, 2, cmos);
     bus.attach("SMI command", port::smi_command, devices::AcpiPm::smi_port_count, acpi_pm.smi_command_port());
     bus.attach("16550 serial port", port::serial1, 8, serial);
-    bus.attach("firmware configuration", port::firmware_configuration, devices::FwCfg::port_count, fw_cfg);
-    bus.attach("ACPI power management", port::acpi_pm, devices::AcpiPm::port_count, acpi_pm);
-    bus.attach("PCI configuration", port::pci_configuration, devices::PciPorts::port_count, pci_ports);
+    bus.attach("firmware configuration", port::fw_cfg, devices::FwCfg::port_count, fw_cfg);
+    bus.attach("ACPI power management", port::power_management, devices::AcpiPm::port_count, acpi_pm);
+    bus.attach("PCI configuration", port::pci, devices::PciPorts::port_count, pci_ports);
     bus.attach("debug console", port::debug_console, 1, debug_console);
     bus.attach("debug exit", port::debug_exit, 4, debug_exit);
     bus.attach("I/O APIC", memory_map::io_apic, devices::IoApic::page_size, io_apic);
@@ -115,8 +114,10 @@ void Board::set_up_as_firmware_does() {
     local_apic.enter_virtual_wire_mode();
     // Interrupts of PCI and ACPI are level-triggered.
     unsigned level = 1u << memory_map::irq::acpi;
-    for (const unsigned irq : pci_irqs) level |= 1u << irq;
+    for (const unsigned irq : memory_map::irq::pirq) level |= 1u << irq;
     pic.edge_level_ports().write(0, 2, level);
+    for (unsigned line = 0; line < devices::PciBus::line_count; ++line)
+        isa_bridge.write(devices::PciIsaBridge::route_offset + line, 1, memory_map::irq::pirq[line]);
 }
 
 }  // namespace xenolith::machine

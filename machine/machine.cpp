@@ -16,6 +16,7 @@
 #include "cpu/host_limit.hpp"
 #include "cpu/kvm/kvm_engine.hpp"
 #include "cpu/paged_memory.hpp"
+#include "machine/acpi_tables.hpp"
 #include "machine/board.hpp"
 #include "machine/engines.hpp"
 #include "mmu/page_walk.hpp"
@@ -112,7 +113,15 @@ Machine::Machine(const MachineOptions& options)
                     result_.status = status;
                     stop(RunEnd::guest_exit, fmt::format("the guest wrote the debug-exit port: status {}", status));
                 }});
+    set_up_as_firmware_does();
+}
+
+// A system that is loaded straight into memory finds what firmware would have left: interrupts, ACPI tables.
+void Machine::set_up_as_firmware_does() {
     board_->set_up_as_firmware_does();
+    const AcpiImage acpi = build_acpi_tables({});
+    memory_.write(acpi.base, acpi.bytes);
+    rsdp_ = acpi.rsdp;
 }
 
 Machine::~Machine() = default;
@@ -152,6 +161,7 @@ void Machine::add_ram(std::uint64_t bytes) {
                                                 memory_map::smallest_ram >> 20, mmu::GuestMemory::maximum_ram >> 30));
     const std::uint64_t below_gap = std::min(bytes, memory_map::device_gap.value);
     memory_.add_ram(memory_map::low_ram, memory_map::low_ram_size, "low RAM");
+    memory_.add_ram(memory_map::firmware_area, memory_map::firmware_area_size, "firmware's tables");
     memory_.add_ram(memory_map::extended_ram, below_gap - memory_map::extended_ram.value, "RAM");
     if (bytes > below_gap) memory_.add_ram(memory_map::high_ram, bytes - below_gap, "high RAM");
 }
@@ -162,7 +172,7 @@ std::vector<loader::MemoryMapEntry> Machine::firmware_memory_map() const {
     std::vector<loader::MemoryMapEntry> map = {
         {memory_map::low_ram, usable_low, MemoryType::usable},
         {memory_map::low_ram + usable_low, memory_map::ebda_size, MemoryType::reserved},
-        {mmu::GuestPhysical{0xf0000}, 0x10000, MemoryType::reserved},
+        {memory_map::firmware_area, memory_map::firmware_area_size, MemoryType::reserved},
     };
     for (const auto& region : memory_.regions())
         if (region->kind == mmu::RegionKind::ram && region->start >= memory_map::extended_ram)
@@ -172,9 +182,21 @@ std::vector<loader::MemoryMapEntry> Machine::firmware_memory_map() const {
 
 loader::LoadedImage Machine::load(const loader::ImageFile& image, loader::LoadOptions options) {
     if (options.memory_map.empty()) options.memory_map = firmware_memory_map();
+    if (options.rsdp.value == 0) options.rsdp = rsdp_;
+    describe_to_firmware(image, options);
     loader::LoadedImage loaded = loader::load(image, options, memory_);
     engine_->set_state(loaded.entry_state);
     return loaded;
+}
+
+// What is loaded, for a guest that asks the firmware configuration device.
+void Machine::describe_to_firmware(const loader::ImageFile& image, const loader::LoadOptions& options) {
+    const auto blob_of = [](const loader::ImageFile& file) {
+        return devices::FwCfg::Blob{.address = 0, .bytes = {file.bytes().begin(), file.bytes().end()}};
+    };
+    board_->fw_cfg.set_kernel(blob_of(image), 0);
+    if (!options.modules.empty()) board_->fw_cfg.set_initrd(blob_of(options.modules.front().file));
+    if (!options.command_line.empty()) board_->fw_cfg.set_command_line(0, options.command_line);
 }
 
 void Machine::configure_xen(const XenOptions& options) {

@@ -148,6 +148,8 @@ class Machine final : private cpu::Environment {
     cpu::MsrOutcome apic_msr_write(const cpu::Moment& moment, std::uint32_t index, std::uint64_t value,
                                    const cpu::CpuState& state);
     void add_ram(std::uint64_t bytes);
+    void set_up_as_firmware_does();
+    void describe_to_firmware(const loader::ImageFile& image, const loader::LoadOptions& options);
     void configure_xen(const XenOptions& options);
     std::unique_ptr<cpu::Engine> make_engine(unsigned vcpu);
     void keep_pace(std::uint64_t cycles_at_start, double seconds);
@@ -173,6 +175,7 @@ class Machine final : private cpu::Environment {
     xen::CpuidSource cpuid_source_;
     xen::Domain domain_;
     std::unique_ptr<Board> board_;
+    mmu::GuestPhysical rsdp_;  // ACPI's root pointer
     const EngineChoice& engine_choice_;
     const cpu::KvmRoute kvm_route_;
     std::optional<KernelBlobs> kernel_blobs_;  // with the ioctl route

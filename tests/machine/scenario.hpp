@@ -19,7 +19,7 @@ namespace xenolith::machine::test {
 
 // Where tests find memory of each kind, beside the 2 MiB of RAM at 0.
 namespace layout {
-inline constexpr mmu::GuestPhysical hole{0xa0000}, device{0xd0000}, rom{0xf0000};
+inline constexpr mmu::GuestPhysical hole{0xa0000}, device{0xd0000}, rom{0xe0000};
 inline constexpr mmu::GuestPhysical high_ram{0x1'0000'0000};  // needs EDX
 inline constexpr std::uint64_t high_ram_size = 0x10000;
 }  // namespace layout
