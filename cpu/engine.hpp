@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <vector>
 
 #include "cpu/state/cpu_state.hpp"
 #include "mmu/address.hpp"
+#include "mmu/tlb.hpp"
 
 namespace xenolith::cpu {
 
@@ -31,6 +33,13 @@ struct Budget {
     std::uint64_t instructions = std::numeric_limits<std::uint64_t>::max();
 };
 
+// What an engine remembers beside the CPU's state, as far as it decides what a guest's time comes to.
+struct EngineMemory {
+    std::uint64_t cycles = 0, instructions = 0;
+    std::vector<mmu::Tlb::State> translations;
+    std::uint64_t fetch_page = 1;  // linear page whose translation is at hand; 1 for none
+};
+
 // One logical processor. Interrupts and deadlines are taken at delivery points, which belong to the guest's code and
 // not to the engine: after a control transfer, a REP iteration that yields, an instruction that asks the Environment
 // or changes system state, and where execution crosses into another page. Every engine has the same ones, so that
@@ -50,6 +59,11 @@ class Engine {
     // The virtual clock and the count of completed instructions; right inside Environment calls too.
     virtual std::uint64_t cycles() const = 0;
     virtual std::uint64_t instructions() const = 0;
+    // For snapshots: recalled by an engine that has run nothing yet, behind set_state, a run goes on as if it had not
+    // been interrupted. An engine that keeps no such memory takes over the two counts. std::invalid_argument if it
+    // cannot have been an engine's.
+    virtual EngineMemory remember() const = 0;
+    virtual void recall(const EngineMemory& memory) = 0;
     // Moves the clock forward while the CPU is halted. Never backwards.
     virtual void advance_to(std::uint64_t cycles) = 0;
     // Brings the running budget's until_cycles nearer: a device armed a timer. Takes effect at the next delivery point.

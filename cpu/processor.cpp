@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 namespace xenolith::cpu {
 
@@ -248,6 +249,22 @@ void Processor::flush_translations_except_global() {
 void Processor::flush_translation(mmu::GuestLinear linear) {
     for (mmu::Tlb& tlb : data_tlbs_) tlb.flush_page(linear);
     for (mmu::Tlb& tlb : fetch_tlbs_) tlb.flush_page(linear);
+    translations_changed();
+}
+
+std::vector<mmu::Tlb::State> Processor::save_translations() const {
+    std::vector<mmu::Tlb::State> states;
+    for (const mmu::Tlb& tlb : data_tlbs_) states.push_back(tlb.save());
+    for (const mmu::Tlb& tlb : fetch_tlbs_) states.push_back(tlb.save());
+    return states;
+}
+
+void Processor::restore_translations(const std::vector<mmu::Tlb::State>& states) {
+    if (states.size() != data_tlbs_.size() + fetch_tlbs_.size())
+        throw std::invalid_argument("TLB: another number of them");
+    std::size_t next = 0;
+    for (mmu::Tlb& tlb : data_tlbs_) tlb.restore(states[next++]);
+    for (mmu::Tlb& tlb : fetch_tlbs_) tlb.restore(states[next++]);
     translations_changed();
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "cpu/decode/decode_mode.hpp"
 #include "cpu/environment.hpp"
@@ -376,6 +377,9 @@ class Processor final : public LinearMemory {
     // Takes over a state from outside: arithmetic flags move to `flags`, everything derived is recomputed.
     void load_state(const CpuState& from);
     CpuState save_state() const;
+    // One state for each TLB. std::invalid_argument if there are not as many, or one cannot be.
+    std::vector<mmu::Tlb::State> save_translations() const;
+    void restore_translations(const std::vector<mmu::Tlb::State>& states);
     const Instruction* current_;  // never null: between instructions it has no length and no cost
     void stand_between_instructions();
     std::uint64_t cycles_ = 0;        // at the start of the running block, plus what charge() added since

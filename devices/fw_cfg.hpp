@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "devices/device.hpp"
@@ -57,6 +58,9 @@ class FwCfg final : public PortDevice {
     void reset() { state_ = {}; }
     State save() const { return state_; }
     void restore(const State& state) { state_ = state; }
+    // For snapshots: every item, files included, by its key.
+    void restore_item(std::uint16_t key, std::vector<std::byte> bytes) { items_[key] = std::move(bytes); }
+    const std::map<std::uint16_t, std::vector<std::byte>>& items() const { return items_; }
 
   private:
     struct File {

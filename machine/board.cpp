@@ -120,4 +120,45 @@ void Board::set_up_as_firmware_does() {
         isa_bridge.write(devices::PciIsaBridge::route_offset + line, 1, memory_map::irq::pirq[line]);
 }
 
+Board::State Board::save() {
+    return {.pic = pic.save(),
+            .local_apic = local_apic.save(),
+            .io_apic = io_apic.save(),
+            .hpet = hpet.save(),
+            .pit = pit.save(),
+            .system_control_a = system_control_a.save(),
+            .system_control_b = system_control_b.save(),
+            .keyboard = keyboard.save(),
+            .post_code = post_code.save(),
+            .cmos = cmos.save(),
+            .serial = serial.save(),
+            .serial_feed = serial_feed.save(),
+            .acpi_pm = acpi_pm.save(),
+            .host_bridge = host_bridge.save(),
+            .isa_bridge = isa_bridge.save(),
+            .pci_ports = pci_ports.save(),
+            .fw_cfg = fw_cfg.save()};
+}
+
+// What drives a wire comes before what the wire ends in, so that the receiver's own state has the last word.
+void Board::restore(const State& state) {
+    pit.restore(state.pit);
+    cmos.restore(state.cmos);
+    hpet.restore(state.hpet);
+    system_control_a.restore(state.system_control_a);
+    system_control_b.restore(state.system_control_b);
+    keyboard.restore(state.keyboard);
+    post_code.restore(state.post_code);
+    serial.restore(state.serial);
+    serial_feed.restore(state.serial_feed);
+    acpi_pm.restore(state.acpi_pm);
+    host_bridge.restore(state.host_bridge);
+    isa_bridge.restore(state.isa_bridge);
+    pci_ports.restore(state.pci_ports);
+    fw_cfg.restore(state.fw_cfg);
+    pic.restore(state.pic);
+    io_apic.restore(state.io_apic);
+    local_apic.restore(state.local_apic);
+}
+
 }  // namespace xenolith::machine

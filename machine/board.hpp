@@ -72,12 +72,35 @@ class Board {
         std::function<void(std::uint32_t status)> debug_exit;
     };
 
+    struct State {
+        devices::Pic8259::State pic;
+        devices::LocalApic::State local_apic;
+        devices::IoApic::State io_apic;
+        devices::Hpet::State hpet;
+        devices::Pit8254::State pit;
+        devices::SystemControlPortA::State system_control_a;
+        devices::SystemControlPortB::State system_control_b;
+        devices::KeyboardController::State keyboard;
+        devices::PostCodePort::State post_code;
+        devices::CmosRtc::State cmos;
+        devices::Uart16550::State serial;
+        SerialFeed::State serial_feed;
+        devices::AcpiPm::State acpi_pm;
+        devices::PciFunction::State host_bridge, isa_bridge;
+        devices::PciPorts::State pci_ports;
+        devices::FwCfg::State fw_cfg;
+    };
+
     Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration, Outputs outputs);
     Board(const Board&) = delete;
     Board& operator=(const Board&) = delete;
 
     // What firmware leaves to a system it starts: interrupts of the 8259 reach the CPU through the local APIC.
     void set_up_as_firmware_does();
+
+    State save();
+    // After the clock. std::invalid_argument if a device's state is out of its range.
+    void restore(const State& state);
 
     devices::ApicBus apic_bus;
     FunctionLine interrupt;

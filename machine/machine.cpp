@@ -19,6 +19,7 @@
 #include "machine/acpi_tables.hpp"
 #include "machine/board.hpp"
 #include "machine/engines.hpp"
+#include "machine/machine_state.hpp"
 #include "mmu/page_walk.hpp"
 #include "xen/blob.hpp"
 #include "xen/error_numbers.hpp"
@@ -78,7 +79,8 @@ xen::HypercallRegisters hypercall_registers(const cpu::CpuState& state) {
 }  // namespace
 
 Machine::Machine(const MachineOptions& options)
-    : model_(model_of(options)),
+    : options_(options),
+      model_(model_of(options)),
       timing_(timing_of(options)),
       bus_(memory_),
       clock_(timing_.frequency),
@@ -96,6 +98,7 @@ Machine::Machine(const MachineOptions& options)
       engine_choice_(engine_choice_of(options)),
       kvm_route_(is_kvm(engine_choice_) && options.xen ? cpu::resolve_route(cpu::KvmDevice(), options.kvm_route)
                                                        : options.kvm_route) {
+    options_.serial_out = options_.debug_out = {};
     add_ram(options.ram);
     if (options.xen) configure_xen(*options.xen);
     engine_ = make_engine(0);
@@ -125,6 +128,40 @@ void Machine::set_up_as_firmware_does() {
 }
 
 Machine::~Machine() = default;
+
+MachineState Machine::save() const {
+    MachineState state{.cpu = engine_->state(),
+                       .engine = engine_->remember(),
+                       .clock = clock_.now(),
+                       .traps = traps_,
+                       .trap = {},
+                       .latched_long_mode = {},
+                       .page_written = page_written_,
+                       .direct_call_remarked = direct_call_remarked_,
+                       .board = board_->save(),
+                       .firmware_items = board_->fw_cfg.items()};
+    if (trap_) {
+        state.trap = trap_->config();
+        state.latched_long_mode = trap_->latched_long_mode();
+    }
+    return state;
+}
+
+void Machine::restore(const MachineState& state) {
+    if (state.trap.has_value() != trap_.has_value()) throw std::invalid_argument("Xen: there, or not there");
+    engine_->set_state(state.cpu);
+    engine_->recall(state.engine);
+    clock_.restore(state.clock);
+    board_->restore(state.board);
+    for (const auto& [key, bytes] : state.firmware_items) board_->fw_cfg.restore_item(key, bytes);
+    traps_ = state.traps;
+    page_written_ = state.page_written;
+    direct_call_remarked_ = state.direct_call_remarked;
+    if (trap_) {
+        if (trap_->configure(*state.trap) != 0) throw std::invalid_argument("Xen: the configuration is refused");
+        trap_->restore_latch(state.latched_long_mode);
+    }
+}
 
 cpu::Engine& Machine::add_vcpu() {
     const auto number = static_cast<unsigned>(more_engines_.size() + 1);

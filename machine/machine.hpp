@@ -28,6 +28,7 @@
 namespace xenolith::machine {
 
 class Board;
+struct MachineState;
 struct EngineChoice;
 
 struct XenOptions {
@@ -107,6 +108,15 @@ class Machine final : private cpu::Environment {
     loader::LoadedImage load(const loader::ImageFile& image, loader::LoadOptions options);
 
     RunResult run(const RunLimits& limits);
+    // In the middle of a run: it ends behind the instruction at hand, as asked.
+    void end_run(std::string reason) { stop(RunEnd::reached, std::move(reason)); }
+
+    // Between two runs: everything but memory. Restoring is for a machine of the same options that has not run yet;
+    // std::invalid_argument if the state cannot be one of it.
+    MachineState save() const;
+    void restore(const MachineState& state);
+    // As it was built, without what it prints to.
+    const MachineOptions& options() const { return options_; }
 
     mmu::GuestMemory& memory() { return memory_; }
     cpu::Engine& engine() { return *engine_; }
@@ -164,6 +174,7 @@ class Machine final : private cpu::Environment {
     std::string disassemble_at(const cpu::Moment& moment);
     void stop(RunEnd end, std::string reason);
 
+    MachineOptions options_;
     const cpu::CpuModel& model_;
     const cpu::Timing& timing_;
     mmu::GuestMemory memory_;

@@ -29,6 +29,10 @@ class CodecError : public std::runtime_error {
     std::uint64_t offset_;
 };
 
+// A structure or a constant one: what a list of fields takes.
+template <class T, class Structure>
+concept Of = std::same_as<std::remove_const_t<T>, Structure>;
+
 template <class T>
 concept Number = std::is_integral_v<T> || std::is_enum_v<T>;
 

@@ -1,5 +1,7 @@
 #include "mmu/tlb.hpp"
 
+#include <stdexcept>
+
 namespace xenolith::mmu {
 
 Tlb::Tlb() {
@@ -106,6 +108,37 @@ void Tlb::forget_all_writable() {
 
 void Tlb::forget_all_fast_paths() {
     for_each_used([](TlbEntry& entry) { entry.close(); });
+}
+
+Tlb::State Tlb::save() const {
+    State state{.entries = {}, .next_victim = static_cast<std::uint8_t>(next_victim_)};
+    const auto add = [&](std::size_t place, const TlbEntry& entry) {
+        constexpr std::uint64_t fast = TlbEntry::reads_fast_bit | TlbEntry::writes_fast_bit;
+        if (entry.valid())
+            state.entries.push_back({static_cast<std::uint16_t>(place), entry.page(), entry.word_ & ~fast});
+    };
+    for (const std::uint16_t index : used_) add(index, entries_[index]);
+    for (std::size_t n = 0; n < victims_.size(); ++n) add(entry_count + n, victims_[n]);
+    return state;
+}
+
+void Tlb::restore(const State& state) {
+    flush();
+    if (state.next_victim >= victim_count) throw std::invalid_argument("TLB: there is no such victim");
+    for (const State::Entry& from : state.entries) {
+        const bool is_victim = from.place >= entry_count;
+        if ((from.page & page_mask) != 0 || from.place >= entry_count + victim_count ||
+            (!is_victim && slot(from.page) != from.place))
+            throw std::invalid_argument("TLB: an entry in a place that is not its own");
+        constexpr std::uint64_t kept =
+            ~page_mask | 7 | TlbEntry::global_bit | TlbEntry::valid_bit;  // the page, rights and state
+        TlbEntry& entry = is_victim ? victims_[from.place - entry_count] : entries_[from.place];
+        entry = TlbEntry{};
+        entry.read_tag = entry.write_tag = from.page ^ page_size;
+        entry.word_ = (from.word & kept) | TlbEntry::valid_bit;
+        if (!is_victim) note_used(from.place);
+    }
+    next_victim_ = state.next_victim;
 }
 
 }  // namespace xenolith::mmu

@@ -83,6 +83,17 @@ class Tlb {
     static constexpr unsigned entry_count = 1024;
     static constexpr unsigned victim_count = 8;
 
+    // All that decides what misses; fast paths are opened anew.
+    struct State {
+        struct Entry {
+            std::uint16_t place = 0;  // a slot; from entry_count on, a victim's
+            std::uint64_t page = 0;   // linear
+            std::uint64_t word = 0;   // as TlbEntry keeps it
+        };
+        std::vector<Entry> entries;
+        std::uint8_t next_victim = 0;
+    };
+
     Tlb();
 
     static constexpr unsigned slot(std::uint64_t linear) {
@@ -107,6 +118,9 @@ class Tlb {
     void forget_all_writable();
     // Withdraws direct access everywhere, translations stay: the memory map changed.
     void forget_all_fast_paths();
+    State save() const;
+    // std::invalid_argument if an entry is in a place that is not its own.
+    void restore(const State& state);
 
   private:
     template <class Visit>

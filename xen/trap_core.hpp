@@ -78,6 +78,7 @@ class TrapCore {
     // The layout of shared_info, as the last write latched it; empty before the first, and in profiles
     // without latch.
     std::optional<bool> latched_long_mode() const { return latched_long_mode_; }
+    void restore_latch(std::optional<bool> long_mode) { latched_long_mode_ = long_mode; }
 
   private:
     WriteOutcome fail(WriteOutcome outcome, WriteResult result, int error, const std::string& why) const;

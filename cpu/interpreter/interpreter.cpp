@@ -29,6 +29,20 @@ void Interpreter::set_state(const CpuState& state) {
     pending_.reset();
 }
 
+EngineMemory Interpreter::remember() const {
+    return {.cycles = cycles(),
+            .instructions = instructions(),
+            .translations = processor_.save_translations(),
+            .fetch_page = processor_.fetch_page_};
+}
+
+void Interpreter::recall(const EngineMemory& memory) {
+    processor_.cycles_ = memory.cycles;
+    processor_.instructions_ = memory.instructions;
+    processor_.restore_translations(memory.translations);
+    processor_.fetch_page_ = memory.fetch_page;
+}
+
 void Interpreter::advance_to(std::uint64_t cycles) { processor_.cycles_ = std::max(processor_.cycles_, cycles); }
 
 void Interpreter::shorten_deadline(std::uint64_t cycles) {

@@ -27,6 +27,8 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     void set_state(const CpuState& state) override;
     std::uint64_t cycles() const override { return processor_.now(); }
     std::uint64_t instructions() const override { return processor_.instruction_count(); }
+    EngineMemory remember() const override;
+    void recall(const EngineMemory& memory) override;
     void advance_to(std::uint64_t cycles) override;
     void shorten_deadline(std::uint64_t cycles) override;
     void memory_changed(mmu::GuestPhysical start, std::uint64_t size) override;

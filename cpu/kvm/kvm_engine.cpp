@@ -259,6 +259,13 @@ void KvmEngine::set_guest_tsc(std::uint64_t value) {
     vcpu_.control(KVM_SET_DEVICE_ATTR, &attribute);
 }
 
+void KvmEngine::recall(const EngineMemory& memory) {
+    clock_base_ = 0;
+    advance_to(memory.cycles);
+    instructions_ = memory.instructions;
+    tsc_ = memory.cycles + unheld_.msr.tsc_offset;
+}
+
 void KvmEngine::advance_to(std::uint64_t cycles) {
     const std::uint64_t now = this->cycles();
     if (cycles <= now) return;

@@ -62,6 +62,10 @@ class KvmEngine final : public Engine {
     void set_state(const CpuState& state) override;
     std::uint64_t cycles() const override;
     std::uint64_t instructions() const override { return instructions_; }
+    EngineMemory remember() const override {
+        return {.cycles = cycles(), .instructions = instructions_, .translations = {}, .fetch_page = 1};
+    }
+    void recall(const EngineMemory& memory) override;
     void advance_to(std::uint64_t cycles) override;
     void shorten_deadline(std::uint64_t cycles) override;
     // KVM uses the same bytes: nothing to do. (A KVM with shadow page tables sees changed page tables when

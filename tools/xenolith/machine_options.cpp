@@ -165,6 +165,7 @@ options::options_description limit_options_description() {
     description.add_options()
         ("until", value()->value_name("EVENT"), "stop at hypercall-page or first-hypercall")
         ("realtime", "couple the guest's clock to the host's: it never runs ahead (default: time runs free, and an idle guest's passes at once)")
+        ("until-output", value()->value_name("TEXT"), "stop when the guest has printed TEXT at its serial port")
         ("max-cycles", value()->value_name("N"), "stop when the guest's clock reaches N cycles")
         ("max-seconds", value()->value_name("N"), "stop after N seconds of the host's time");
     // clang-format on

@@ -7,6 +7,7 @@
 #include "loader/loader.hpp"
 #include "machine/guests/guests.hpp"
 #include "machine/input_script.hpp"
+#include "machine/snapshot.hpp"
 #include "tools/xenolith/console.hpp"
 #include "tools/xenolith/image_options.hpp"
 #include "tools/xenolith/machine_options.hpp"
@@ -42,6 +43,32 @@ volatile std::sig_atomic_t interrupt_seen = 0;
 
 void on_interrupt(int) { interrupt_seen = 1; }
 
+// Waits for a text in what the guest prints.
+class OutputWatch {
+  public:
+    explicit OutputWatch(std::string text) : text_(std::move(text)) {
+        if (text_.empty()) throw UsageError("--until-output: expected a text");
+    }
+    bool sees(std::uint8_t byte) {
+        seen_ += static_cast<char>(byte);
+        if (seen_.size() > text_.size()) seen_.erase(0, seen_.size() - text_.size());
+        return seen_ == text_;
+    }
+
+  private:
+    std::string text_, seen_;
+};
+
+// A snapshot says what the machine is; only what executes it may be chosen anew.
+void refuse_with_snapshot(const options::variables_map& values) {
+    for (const char* name : {"kernel", "guest", "format", "load-address", "entry-offset", "linux-entry", "initrd",
+                             "append", "memory", "cpu", "vendor", "timing", "no-xen", "abi", "xen-msr", "blob32",
+                             "blob64", "intercept-hypercalls"})
+        if (values.count(name) != 0)
+            throw UsageError(fmt::format("--load: the snapshot says what the machine is; there is no {} beside it",
+                                         std::string_view(name) == "kernel" ? "KERNEL" : "--" + std::string(name)));
+}
+
 }  // namespace
 
 int run_command(const Arguments& arguments) {
@@ -53,6 +80,8 @@ int run_command(const Arguments& arguments) {
         ("json", "print the timeline as JSON on standard output instead of text")
         ("quiet", "print neither timeline nor totals, only what the guest prints")
         ("no-console", "do not print what the guest prints")
+        ("save", value()->value_name("FILE"), "when the run ends, save the whole machine in a snapshot")
+        ("load", value()->value_name("FILE"), "go on from a snapshot: no kernel, no guest, and of the machine's options only --engine")
         ("input-script", value()->value_name("FILE"), "type at the serial console what the script says: lines of wait \"TEXT\" and send \"TEXT\"; standard input is not read")
         ("help,h", "this help");
     options::options_description hidden;
@@ -79,31 +108,50 @@ int run_command(const Arguments& arguments) {
         return exit_code::success;
     }
 
+    std::optional<machine::Snapshot> snapshot;
+    if (values.count("load") != 0) {
+        refuse_with_snapshot(values);
+        snapshot = machine::Snapshot::read(values["load"].as<std::string>());
+    }
     loader::LoadOptions load_options = load_options_from(values);
     const machine::BuiltInGuest* guest = nullptr;
-    const loader::ImageFile file = image_from(values, load_options, guest);
+    std::optional<loader::ImageFile> file;
+    if (!snapshot) file = image_from(values, load_options, guest);
     const bool json = values.count("json") != 0, quiet = values.count("quiet") != 0 || json;
 
     Console console(values.count("no-console") == 0 && !json);
     machine::MachineOptions machine_choice = machine_options(values);
+    if (snapshot) {
+        const std::string_view engine = machine_choice.engine;
+        machine_choice = snapshot->options();
+        machine_choice.engine = engine;
+    }
     if (guest != nullptr) prepare_for(*guest, machine_choice);
     std::optional<machine::InputScript> script;
     if (values.count("input-script") != 0)
         script = machine::InputScript::read(values["input-script"].as<std::string>());
+    std::optional<OutputWatch> watched;
+    if (values.count("until-output") != 0) watched.emplace(values["until-output"].as<std::string>());
     machine::Machine* typed_at = nullptr;
     const auto type = [&](std::uint8_t key) { typed_at->serial_in(key); };
     machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
     machine_choice.serial_out = [&](std::uint8_t byte) {
         console.guest_byte(byte);
         if (script) script->output(byte, type);
+        if (watched && watched->sees(byte)) typed_at->end_run("the guest printed what was waited for");
     };
     machine::RunLimits limits = run_limits(values);
     machine::TimelineText text;
     machine::Machine machine(machine_choice);
     typed_at = &machine;
-    const loader::LoadedImage loaded = machine.load(file, load_options);
+    loader::LoadedImage loaded;
+    if (snapshot)
+        snapshot->restore(machine);
+    else
+        loaded = machine.load(*file, load_options);
     if (!quiet) {
         for (const std::string& line : loaded.description) console.print(line + "\n");
+        if (snapshot) console.print(fmt::format("Going on from cycle {}.\n", machine.engine().cycles()));
         console.print(fmt::format("{:>14} {}\n", "cycles", "mode cs:rip  instruction"));
         machine.timeline().set_listener([&](const machine::Event& event) { console.print(text.add(event)); });
     }
@@ -131,6 +179,7 @@ int run_command(const Arguments& arguments) {
         if (json) console.print(document);
         if (values.count("timeline") != 0) machine::write_atomically(values["timeline"].as<std::string>(), document);
     }
+    if (values.count("save") != 0) machine::save_snapshot(machine, values["save"].as<std::string>());
     return exit_code_of(result, limits.stop_at);
 }
 
