@@ -63,7 +63,7 @@ def unpacked(path, folder):
 def converse(talk, case):
     for text in case.texts:
         talk.expect(text)
-        print(f"{talk.matched_at[0]:6.1f} s  {text}", flush=True)
+        print(f"{talk.matched_at[0]:6.1f} s, {talk.matched_at[1]:.1f} CPU seconds: {text}", flush=True)
     wrong = re.search(case.never, talk.text)
     expect(wrong is None, f"it printed {wrong and wrong[0]}\n{talk.text[-2000:]}")
 

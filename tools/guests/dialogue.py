@@ -14,6 +14,7 @@ import time
 
 # What moves a terminal's cursor or sets its colours. An incomplete one at the end waits for its rest.
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0-9A-B]|[^\[()])")
+POSITION = re.compile(r"\x1b\[\d+;\d+H")  # what goes to a place of its own becomes a line of its own
 UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]{0,16}|[()])?$")
 SHOWN_ON_FAILURE = 3000  # characters
 
@@ -35,7 +36,7 @@ class Dialogue:
         self.started = time.monotonic()
         self.deadline = self.started + seconds
         self.seconds_allowed = seconds
-        self.text = ""  # all that was printed, without carriage returns and escape sequences
+        self.text = ""  # all that was printed, without carriage returns and a terminal's escape sequences
         self.position = 0  # what lies before it has been matched
         self.pending = ""  # the beginning of an escape sequence
         self.matched_at = (0.0, 0.0)  # wall and CPU seconds since the start, of the last match
@@ -83,7 +84,8 @@ class Dialogue:
             text = self.pending + data.decode("latin-1").replace("\r", "")
             unfinished = UNFINISHED_ESCAPE.search(text)
             self.pending = unfinished[0] if unfinished else ""
-            self.text += ESCAPE.sub("", text[:len(text) - len(self.pending)])
+            complete = text[:len(text) - len(self.pending)]
+            self.text += ESCAPE.sub(lambda found: "\n" if POSITION.fullmatch(found[0]) else "", complete)
         return bool(data)
 
     def expect(self, pattern):

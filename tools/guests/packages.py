@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import tarfile
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FETCH_UNAVAILABLE = 4
@@ -37,15 +38,20 @@ def members(package, keep=lambda path: True):
     """(path, tar entry, content) of what a .deb file holds; links and folders have no content."""
     if shutil.which("dpkg-deb") is None:
         raise Unavailable("there is no dpkg-deb on this machine")
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as unpack:
-        with tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
-            for entry in tar:
-                path = entry.name.removeprefix("./").rstrip("/")
-                if path and path != "." and keep(path):
-                    yield path, entry, tar.extractfile(entry).read() if entry.isfile() else b""
-        unpack.stdout.read()  # what pads the end
-    if unpack.returncode != 0:
-        raise FetchFailed(f"{package}: dpkg-deb ended with {unpack.returncode}")
+    with tempfile.TemporaryFile() as errors, \
+            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, stderr=errors) as unpacking:
+        try:
+            with tarfile.open(fileobj=unpacking.stdout, mode="r|") as tar:
+                for entry in tar:
+                    path = entry.name.removeprefix("./").rstrip("/")
+                    if path and path != "." and keep(path):
+                        yield path, entry, tar.extractfile(entry).read() if entry.isfile() else b""
+            unpacking.stdout.read()  # what pads the end
+        except tarfile.TarError as error:
+            raise FetchFailed(f"{package}: {error}") from error
+        if unpacking.wait() != 0:
+            errors.seek(0)
+            raise FetchFailed(f"{package}: {errors.read().decode('utf-8', 'replace').strip()}")
 
 
 def without(*patterns):
