@@ -3,7 +3,8 @@
 
     other_guest_test.py memtest86+x64 [--peer qemu]
 
-The texts are those that the guests print on QEMU. None of these guests ends by itself: the run is over with the last text.
+The texts are those that the guests print on QEMU. None of these guests ends by itself: the run is over with the
+last text.
 
 memtest86+: a first round of all its tests but the last, which only waits. GNU Mach: it is given nothing to start, and
 says so when all its drivers have looked for their hardware. Xen: the same, when it misses the kernel of its domain 0.
@@ -43,7 +44,8 @@ CASES = {
     "gnumach": Case(
         "gnumach-1.8-486", "console=com0",
         (r"GNU Mach 1\.8\S*-486", r"biosmem: physical memory map", r"vm_page: page table size: \d+ entries",
-         r"RTC time is 20\d\d-\d\d-\d\d", r"panic .*bootstrap_create: No bootstrap code loaded with the kernel!"), 32, 32),
+         r"RTC time is 20\d\d-\d\d-\d\d", r"panic .*bootstrap_create: No bootstrap code loaded with the kernel!"),
+        32, 32),
     "xen": Case(
         "xen-4.17", "console=com1 com1=115200,8n1 noreboot",
         (r"\(XEN\) Xen version 4\.17", r"Command line: console=com1 com1=115200,8n1 noreboot",

@@ -52,7 +52,8 @@ class Dialogues(unittest.TestCase):
 
     def test_an_early_end_is_told_with_exit_code_and_output(self):
         for terminal in (True, False):
-            with self.subTest(terminal=terminal), shell("echo last words; echo why >&2; exit 3", terminal=terminal) as talk:
+            script = "echo last words; echo why >&2; exit 3"
+            with self.subTest(terminal=terminal), shell(script, terminal=terminal) as talk:
                 with self.assertRaisesRegex(Mismatch, r"(?s)exit code 3.*last words.*why"):
                     talk.expect("prompt")
 
@@ -80,7 +81,8 @@ class Dialogues(unittest.TestCase):
             self.assertEqual(os.read(reader, 1), b"")
 
     def test_times_are_those_of_the_match(self):
-        with shell("echo now; read x; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo later", terminal=False) as talk:
+        work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+        with shell(f"echo now; read x; {work}; echo later", terminal=False) as talk:
             talk.expect("now")
             first = talk.matched_at
             talk.type("")

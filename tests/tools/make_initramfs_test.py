@@ -163,7 +163,8 @@ class CommandLine(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def run_tool(self, *arguments):
-        environment = dict(os.environ, XDG_CACHE_HOME=str(self.folder), XENOLITH_DEBIAN_MIRROR=f"file:{self.folder}/none")
+        environment = dict(os.environ, XDG_CACHE_HOME=str(self.folder),
+                           XENOLITH_DEBIAN_MIRROR=f"file:{self.folder}/none")
         return subprocess.run([sys.executable, "-B", ROOT / "tools/make-initramfs", *arguments], capture_output=True,
                               text=True, check=False, env=environment, cwd=self.folder, timeout=60)
 

@@ -89,8 +89,8 @@ class Dialogue:
         return bool(data)
 
     def expect(self, pattern):
-        """Reads until the regular expression matches what was not matched yet. Returns the match; what was printed before
-        it is passed over."""
+        """Reads until the regular expression matches what was not matched yet. Returns the match; what was printed
+        before it is passed over."""
         expression = re.compile(pattern, re.MULTILINE)
         while True:
             found = expression.search(self.text, self.position)

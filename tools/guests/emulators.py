@@ -1,4 +1,4 @@
-"""Programs that boot a kernel with its serial port on standard input and output: Xenolith, and peers to compare with."""
+"""Programs that boot a kernel, its serial port on standard input and output: Xenolith, and peers to compare with."""
 
 import contextlib
 import dataclasses
@@ -88,8 +88,8 @@ class Qemu(Emulator):
 
     def command(self, boot, folder):
         initrd = ["-initrd", folder / "initrd"] if boot.initrd else []
-        return ["qemu-system-x86_64" if boot.bits == 64 else "qemu-system-i386", "-accel", "tcg", "-m", str(boot.megabytes),
-                "-nodefaults", "-display", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off",
+        program = "qemu-system-x86_64" if boot.bits == 64 else "qemu-system-i386"
+        return [program, "-accel", "tcg", "-m", str(boot.megabytes), "-nodefaults", "-display", "none", "-no-reboot", "-chardev", "stdio,id=console,signal=off",
                 "-serial", "chardev:console", "-kernel", boot.kernel, *initrd, "-append", boot.command_line]
 
 

@@ -62,8 +62,8 @@ def build(busybox, *, packages_to_add=(), modules=(), files=(), script=SHELL,
           keep=packages.without(*packages.DOCUMENTATION)):
     """A disk's bytes, not compressed.
 
-    busybox: the bytes of a static busybox. packages_to_add: paths of .deb files, of which `keep` chooses. modules: paths
-    of .ko or .ko.xz files in the order of loading. files: (path in the disk, bytes), all executable. script: what /init
+    busybox: the bytes of a static busybox. packages_to_add: paths of .deb files, of which `keep` chooses. modules:
+    paths of .ko or .ko.xz files in the order of loading. files: (path in the disk, bytes), all executable. script: what /init
     does before it powers off.
     """
     archive = cpio.Archive()

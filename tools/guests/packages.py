@@ -38,8 +38,9 @@ def members(package, keep=lambda path: True):
     """(path, tar entry, content) of what a .deb file holds; links and folders have no content."""
     if shutil.which("dpkg-deb") is None:
         raise Unavailable("there is no dpkg-deb on this machine")
+    command = ["dpkg-deb", "--fsys-tarfile", package]
     with tempfile.TemporaryFile() as errors, \
-            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, stderr=errors) as unpacking:
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as unpacking:
         try:
             with tarfile.open(fileobj=unpacking.stdout, mode="r|") as tar:
                 for entry in tar:
