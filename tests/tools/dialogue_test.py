@@ -80,6 +80,22 @@ class Dialogues(unittest.TestCase):
             self.assertEqual(select.select([reader], [], [], SECONDS)[0], [reader])
             self.assertEqual(os.read(reader, 1), b"")
 
+    def test_nothing_is_left_running_by_a_test_that_is_killed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkfifo(f"{folder}/held")
+            reader = os.open(f"{folder}/held", os.O_RDONLY | os.O_NONBLOCK)
+            self.addCleanup(os.close, reader)
+            script = ("import sys; sys.path.insert(0, sys.argv[1]); from guests.dialogue import Dialogue\n"
+                      "talk = Dialogue(['sh', '-c', 'exec 9>held; echo started; exec sleep 1000'])\n"
+                      "talk.expect('started'); print('ready', flush=True); talk.expect('more')")
+            inner = [sys.executable, "-B", "-c", script, str(ROOT / "tools")]
+            with Dialogue(inner, terminal=False, seconds=SECONDS, folder=folder) as talk:
+                talk.expect("ready")
+                talk.process.kill()
+                self.assertEqual(talk.finish(), -9)
+                self.assertEqual(select.select([reader], [], [], SECONDS)[0], [reader])
+                self.assertEqual(os.read(reader, 1), b"")
+
     def test_times_are_those_of_the_match(self):
         work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
         with shell(f"echo now; read x; {work}; echo later", terminal=False) as talk:

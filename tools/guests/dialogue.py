@@ -3,6 +3,7 @@
 The program gets a terminal (a pseudo-terminal as a user's shell would hand it out, not yet raw) or two pipes.
 """
 
+import ctypes
 import os
 import pty
 import re
@@ -28,6 +29,11 @@ def cpu_seconds_of(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def end_with_parent():
+    """In a child: it is killed when its parent ends, however that ends (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Dialogue:
     """One run of a program, which ends with it. Use as a context manager: nothing is left running."""
 
@@ -46,11 +52,11 @@ class Dialogue:
             self.output, theirs = pty.openpty()
             self.input = self.output
             self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=self.errors, cwd=folder,
-                                            start_new_session=True)
+                                            start_new_session=True, preexec_fn=end_with_parent)
             os.close(theirs)
         else:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                            cwd=folder, bufsize=0, start_new_session=True)
+                                            cwd=folder, bufsize=0, start_new_session=True, preexec_fn=end_with_parent)
             self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
 
     def __enter__(self):
