@@ -16,8 +16,6 @@ segment ends QEMU ("invalid tss type"), and PAE paging leaves accessed bits in p
 Exit code 77: QEMU or the kernel cannot be had here.
 """
 
-import gzip
-import lzma
 import os
 import pathlib
 import re
@@ -28,22 +26,19 @@ import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from guests import initramfs, packages  # noqa: E402
+
 SECONDS = 500
 SKIPPED = 77
-FETCH_UNAVAILABLE = 4
 KERNEL = "linux-6.12-kvm"
 BEGIN, END = "@@begin", "@@end"
 
-INIT = f"""#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-for module in MODULES; do /bin/busybox insmod /modules/$module; done
-echo 3 > /proc/sys/kernel/printk
+SCRIPT = f"""echo 3 > /proc/sys/kernel/printk
 echo "{BEGIN}"
 COMMAND 2>&1
 echo "{END} $?"
-/bin/busybox poweroff -f
 """
 
 
@@ -53,12 +48,7 @@ def skip(words):
 
 
 def kernel_files():
-    result = subprocess.run([ROOT / "tools/fetch-guest", KERNEL], capture_output=True, text=True, check=False)
-    if result.returncode == FETCH_UNAVAILABLE:
-        skip(result.stderr.strip().splitlines()[-1])
-    if result.returncode != 0:
-        sys.exit(result.stderr.strip())
-    kernel = pathlib.Path(result.stdout.split()[0])
+    kernel = packages.fetch(KERNEL)[0]
     modules = [kernel.parent / f"{name}.ko.xz" for name in ("irqbypass", "ccp", "kvm", "kvm-amd")]
     return kernel, modules
 
@@ -68,67 +58,27 @@ def libraries_of(program):
     return re.findall(r"(/\S+) \(0x", listing)
 
 
-class Archive:
-    """An initial RAM disk in the "newc" form of cpio."""
-
-    def __init__(self):
-        self.bytes = bytearray()
-        self.number = 0
-        self.seen = set()
-
-    def add(self, path, mode, content=b""):
-        parent = os.path.dirname(path)
-        if parent and parent not in self.seen:
-            self.folder(parent)
-        if path in self.seen:
-            return
-        self.seen.add(path)
-        self.number += 1
-        name = path.encode() + b"\0"
-        fields = (self.number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
-        self.bytes += b"070701" + b"".join(b"%08x" % field for field in fields) + name
-        self.pad()
-        self.bytes += content
-        self.pad()
-
-    def folder(self, path):
-        self.add(path, 0o040755)
-
-    def file(self, path, content):
-        self.add(path, 0o100755, content)
-
-    def pad(self):
-        self.bytes += b"\0" * (-len(self.bytes) % 4)
-
-    def finish(self):
-        self.add("TRAILER!!!", 0)
-        return bytes(self.bytes)
-
-
 def make_disk(modules, files, command):
-    archive = Archive()
-    for folder in ("dev", "proc", "sys", "tmp"):
-        archive.folder(folder)
-    names = " ".join(module.name.removesuffix(".xz") for module in modules)
-    archive.file("init", INIT.replace("MODULES", names).replace("COMMAND", command).encode())
-    archive.file("bin/busybox", pathlib.Path(shutil.which("busybox")).read_bytes())
-    for module in modules:
-        archive.file("modules/" + module.name.removesuffix(".xz"), lzma.decompress(module.read_bytes()))
-    for file in files:
-        archive.file("bin/" + os.path.basename(file), pathlib.Path(file).read_bytes())
-        for library in libraries_of(file):
-            archive.file(library.lstrip("/"), pathlib.Path(library).read_bytes())
-    return gzip.compress(archive.finish(), 1)
+    paths = [(f"bin/{os.path.basename(file)}", file) for file in files]
+    paths += [(library.lstrip("/"), library) for file in files for library in libraries_of(file)]
+    contents = [(inside, pathlib.Path(outside).read_bytes()) for inside, outside in paths]
+    return initramfs.compress(initramfs.build(initramfs.busybox_for("amd64"), modules=modules, files=contents,
+                                              script=SCRIPT.replace("COMMAND", command)))
 
 
 def run_inside(files, command):
     """The command's output and exit code; everything is printed as it comes."""
-    for tool in ("qemu-system-x86_64", "busybox"):
-        if shutil.which(tool) is None:
-            skip(f"there is no {tool} on this machine")
-    kernel, modules = kernel_files()
+    if shutil.which("qemu-system-x86_64") is None:
+        skip("there is no qemu-system-x86_64 on this machine")
+    try:
+        kernel, modules = kernel_files()
+        content = make_disk(modules, files, command)
+    except packages.Unavailable as reason:
+        skip(reason)
+    except packages.FetchFailed as failure:
+        sys.exit(str(failure))
     with tempfile.NamedTemporaryFile(suffix=".cpio.gz") as disk:
-        disk.write(make_disk(modules, files, command))
+        disk.write(content)
         disk.flush()
         # One thread: KVM's guests have been seen to fail under TCG's multi-threaded mode.
         qemu = subprocess.Popen(

@@ -16,28 +16,10 @@ import sys
 import tempfile
 import threading
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import guest_case
+from guest_case import Mismatch, expect, packages
+
 SECONDS = 200
-SKIPPED = 77
-FETCH_UNAVAILABLE = 4
-
-
-class Mismatch(Exception):
-    pass
-
-
-def expect(condition, words):
-    if not condition:
-        raise Mismatch(words)
-
-
-def fetch(name):
-    result = subprocess.run([ROOT / "tools/fetch-guest", name], capture_output=True, text=True, check=False)
-    if result.returncode == FETCH_UNAVAILABLE:
-        print(f"skipped: {result.stderr.strip().splitlines()[-1]}")
-        sys.exit(SKIPPED)
-    expect(result.returncode == 0, result.stderr.strip())
-    return result.stdout.strip()
 
 
 def first_hypercall_timeline(binary, kernel, *options):
@@ -121,19 +103,18 @@ def main():
     name = sys.argv[1]
     binary = os.environ["XENOLITH_BINARY"]
     version, flavour = re.fullmatch(r"linux-([0-9.]+)-(.+)", name).groups()
-    try:
-        kernel = fetch(name)
+
+    def body():
+        kernel = packages.fetch(name)[0]
         if flavour == "686":
             check_prints_its_banner(binary, kernel, version)
         elif version == "5.10":
             check_writes_msr(binary, kernel, long_mode="amd64" in flavour)
         else:
             check_calls_directly(binary, kernel)
-    except Mismatch as mismatch:
-        print(f"{name}: {mismatch}")
-        return 1
-    return 0
+
+    guest_case.run(name, body)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,6 +10,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNEL = b"a kernel, or so the manifest says\n"
+PACKAGES = {"libtest1": b"one package\n", "xenolith-test": b"another\n"}
 OK, USAGE, UNTRUSTED, UNAVAILABLE = 0, 2, 3, 4
 
 
@@ -20,6 +21,14 @@ def manifest(**changes):
     }
     fields.update(changes)
     return "[guest]\n" + "".join(f"{key} = {value}\n" for key, value in fields.items() if value is not None)
+
+
+def set_manifest(**changes):
+    fields = {"suite": "bookworm", "architecture": "amd64",
+              "packages": "".join(f"\n    {name} 1.0-1 {hashlib.sha256(content).hexdigest()}"
+                                  for name, content in PACKAGES.items())}
+    fields.update(changes)
+    return "[set]\n" + "".join(f"{key} = {value}\n" for key, value in fields.items() if value is not None)
 
 
 class FetchGuest(unittest.TestCase):
@@ -63,6 +72,18 @@ class FetchGuest(unittest.TestCase):
         self.put_into_cache(KERNEL)
         self.assertIn(str(self.kernel), self.run_tool("--list").stdout)
 
+    def test_a_set_is_verified_package_by_package_and_all_paths_are_printed(self):
+        folder = self.folder / "xenolith/guests/set"
+        folder.mkdir(parents=True)
+        paths = [folder / f"{name}.deb" for name in PACKAGES]
+        for path, content in zip(paths, PACKAGES.values()):
+            path.write_bytes(content)
+        result = self.run_tool("--offline", "set", text=set_manifest())
+        self.assertEqual((result.returncode, result.stdout), (OK, "".join(f"{path}\n" for path in paths)))
+        paths[1].write_bytes(b"changed")
+        self.assert_one_line_error(self.run_tool("--offline", "set", text=set_manifest()), UNAVAILABLE,
+                                   "set is not in the cache")
+
     def test_an_unknown_guest_is_a_bad_command_line(self):
         self.assert_one_line_error(self.run_tool("nobody"), USAGE, "no guest named nobody")
 
@@ -78,9 +99,16 @@ class FetchGuest(unittest.TestCase):
             manifest(files="/etc/passwd " + "0" * 64),
             manifest(files="boot/../../x " + "0" * 64),
             "no section\n",
+            set_manifest(packages=""),
+            set_manifest(packages="libtest1 1.0-1"),
+            set_manifest(packages="libtest1 1.0-1 12ab"),
+            set_manifest(packages="../libtest1 1.0-1 " + "0" * 64),
+            set_manifest(architecture=None),
+            set_manifest(package="libtest1"),
+            set_manifest(files="boot/vmlinuz " + "0" * 64),
         ):
             with self.subTest(text=text):
-                result = self.run_tool("--offline", "guest", text=text)
+                result = self.run_tool("--offline", "--all", text=text)
                 self.assertEqual(result.returncode, UNTRUSTED, result.stderr)
                 self.assertNotIn("Traceback", result.stderr)
 
