@@ -223,7 +223,9 @@ void save_snapshot(Machine& machine, const std::filesystem::path& path) {
     write_atomically(path, text);
 }
 
-Snapshot Snapshot::read(const std::filesystem::path& path) { return parse(loader::ImageFile::read(path, largest_file)); }
+Snapshot Snapshot::read(const std::filesystem::path& path) {
+    return parse(loader::ImageFile::read(path, largest_file));
+}
 
 Snapshot Snapshot::parse(loader::ImageFile file) {
     using loader::LoadFailure;
@@ -262,8 +264,7 @@ Snapshot Snapshot::parse(loader::ImageFile file) {
     decode(state_section, snapshot.state_);
     snapshot.pages_offset_ = at + section_header_size;
     take_section(snapshot.file_, at, pages_section);
-    if (at != snapshot.file_.size())
-        snapshot.file_.refuse(LoadFailure::malformed, at, "the end of the file", "more");
+    if (at != snapshot.file_.size()) snapshot.file_.refuse(LoadFailure::malformed, at, "the end of the file", "more");
     return snapshot;
 }
 
@@ -296,7 +297,8 @@ void Snapshot::restore(Machine& machine) const {
     try {
         machine.restore(state_);
     } catch (const std::invalid_argument& error) {
-        file_.refuse(loader::LoadFailure::malformed, state_offset_, "a state that this machine can be in", error.what());
+        file_.refuse(loader::LoadFailure::malformed, state_offset_, "a state that this machine can be in",
+                     error.what());
     }
 }
 

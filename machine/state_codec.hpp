@@ -38,7 +38,9 @@ concept Number = std::is_integral_v<T> || std::is_enum_v<T>;
 
 // A structure that a function list_fields(archive, structure) names the fields of.
 template <class Archive, class T>
-concept Listed = requires(Archive& archive, T& value) { list_fields(archive, value); };
+concept Listed = requires(Archive& archive, T& value) {
+    list_fields(archive, value);
+};
 
 class Encoder {
   public:
@@ -84,10 +86,8 @@ class Encoder {
         for (const auto& [key, value] : values) (*this)(key, value);
     }
     template <class T>
-        requires Listed<Encoder, const T>
-    void put(const T& value) {
-        list_fields(*this, value);
-    }
+    requires Listed<Encoder, const T>
+    void put(const T& value) { list_fields(*this, value); }
 
     std::vector<std::byte> bytes_;
 };
@@ -111,8 +111,7 @@ class Decoder {
     void get(T& value) {
         if (bytes_.size() - at_ < sizeof(T)) throw CodecError(at_, std::to_string(sizeof(T)) + " more bytes");
         std::uint64_t number = 0;
-        for (std::size_t n = 0; n < sizeof(T); ++n)
-            number |= std::to_integer<std::uint64_t>(bytes_[at_ + n]) << 8 * n;
+        for (std::size_t n = 0; n < sizeof(T); ++n) number |= std::to_integer<std::uint64_t>(bytes_[at_ + n]) << 8 * n;
         if (std::is_same_v<T, bool> && number > 1) throw CodecError(at_, "0 or 1");
         at_ += sizeof(T);
         value = static_cast<T>(number);
@@ -168,10 +167,8 @@ class Decoder {
         }
     }
     template <class T>
-        requires Listed<Decoder, T>
-    void get(T& value) {
-        list_fields(*this, value);
-    }
+    requires Listed<Decoder, T>
+    void get(T& value) { list_fields(*this, value); }
 
     std::span<const std::byte> bytes_;
     std::uint64_t at_ = 0;

@@ -23,9 +23,9 @@ void list_fields(Archive& archive, T& s) {
 template <class Archive, machine::Of<ModelSpecificRegisters> T>
 void list_fields(Archive& archive, T& s) {
     static_assert(machine::field_count<ModelSpecificRegisters>() == 22);
-    archive(s.efer, s.star, s.lstar, s.cstar, s.sfmask, s.kernel_gs_base, s.sysenter_cs, s.sysenter_esp,
-            s.sysenter_eip, s.tsc_offset, s.tsc_adjust, s.tsc_aux, s.apic_base, s.pat, s.misc_enable, s.mtrr_def_type,
-            s.mtrr_variable, s.mtrr_fixed, s.bios_sign_id, s.debugctl, s.mcg_status, s.xss);
+    archive(s.efer, s.star, s.lstar, s.cstar, s.sfmask, s.kernel_gs_base, s.sysenter_cs, s.sysenter_esp, s.sysenter_eip,
+            s.tsc_offset, s.tsc_adjust, s.tsc_aux, s.apic_base, s.pat, s.misc_enable, s.mtrr_def_type, s.mtrr_variable,
+            s.mtrr_fixed, s.bios_sign_id, s.debugctl, s.mcg_status, s.xss);
 }
 
 template <class Archive, machine::Of<SegmentRegister> T>
@@ -144,7 +144,7 @@ void list_fields(Archive& archive, T& s) {
 }
 
 template <class Archive, class T>
-    requires machine::Of<T, SystemControlPortA::State> || machine::Of<T, SystemControlPortB::State>
+requires machine::Of<T, SystemControlPortA::State> || machine::Of<T, SystemControlPortB::State>
 void list_fields(Archive& archive, T& s) {
     static_assert(machine::field_count<std::remove_const_t<T>>() == 1);
     archive(s.value);

@@ -203,7 +203,7 @@ TEST(ModelSpecific, RefusesReservedValues) {
         {msr::mtrr_fix4k_f8000, 3, false},
         {msr::mtrr_cap, 0, false},
         {msr::apic_base, 0xfed00900, true},
-        {msr::apic_base, 0xfee00c00, false},  // x2APIC
+        {msr::apic_base, 0xfee00500, false},  // x2APIC mode of an APIC that is off
         {msr::misc_enable, 1, true},
         {msr::misc_enable, 1 << 22, false},
         {msr::tsc_aux, 1ull << 32, false},

@@ -19,7 +19,7 @@ Scenario::Scenario(const ScenarioOptions& options) : mode_(options.mode) {
     MachineOptions machine;
     machine.ram = memory_map::smallest_ram;
     machine.engine = options.engine;
-    machine.model = cpu::CpuModel::find("nehalem", options.vendor);
+    machine.model = cpu::CpuModel::find(options.model, options.vendor);
     machine.timing = options.timing;
     machine.kvm_route = cpu::KvmRoute::msr_exit;  // the profile's behaviour, not the host kernel's
     machine.debug_out = [this](std::uint8_t byte) {

@@ -28,6 +28,7 @@ struct ScenarioOptions {
     std::string_view engine;
     GuestMode mode = GuestMode::long64;
     const xen::Profile* profile = &xen::default_profile();
+    std::string_view model = "nehalem";
     cpu::Vendor vendor = cpu::Vendor::intel;
     const cpu::Timing* timing = nullptr;
     bool xen = true;
