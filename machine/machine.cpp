@@ -358,12 +358,16 @@ RunResult Machine::run(const RunLimits& limits) {
                     selector == reset.segment(cpu::SegmentName::cs).selector)
                     stop(RunEnd::shutdown, "triple fault: KVM has reset the CPU since, so where is not known");
                 else
-                    stop(RunEnd::shutdown,
-                         fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()), selector, state.rip));
+                    stop(RunEnd::shutdown, fmt::format("triple fault at {} {:04x}:{:x}", cpu::mode_name(state.mode()),
+                                                       selector, state.rip));
                 break;
             }
             case cpu::ExitReason::hypercall:
                 stop(RunEnd::run_failed, "a hypercall left the run, and nobody is there to answer it");
+                break;
+            case cpu::ExitReason::debug_point:
+                result_.debug_point = exit.point;
+                stop(RunEnd::debug_point, fmt::format("a debug point at {:#x} was reached", exit.point.linear));
                 break;
             case cpu::ExitReason::failed:
                 result_.error_number = exit.error_number;

@@ -76,13 +76,15 @@ enum class RunEnd : std::uint8_t {
     reset,        // the guest asked for a reset, which this machine does not do
     run_failed,   // as KVM_RUN would: `error_number`
     host_limit,   // the host cannot go on, for instance because its KVM lacks an instruction
+    debug_point,  // one of Engine::set_debug_points
 };
 
 struct RunResult {
     RunEnd end = RunEnd::halted;
     std::uint32_t status = 0;
     int error_number = 0;
-    std::string reason;  // one line, in words
+    cpu::DebugPoint debug_point = {};  // with `debug_point`: the one that was met
+    std::string reason;                // one line, in words
     Totals totals;
 };
 

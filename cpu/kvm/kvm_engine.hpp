@@ -70,6 +70,7 @@ class KvmEngine final : public Engine {
     void memory_map_changed() override { slots_.synchronise(); }
     void set_interrupt_line(bool asserted) override { interrupt_line_ = asserted; }
     void raise_nmi() override;
+    void set_debug_points(std::vector<DebugPoint> points) override { points_ = std::move(points); }
     void request_stop() override;
 
     // How the trap is laid: ioctl or msr_exit; automatic while there is none.
@@ -175,6 +176,7 @@ class KvmEngine final : public Engine {
     bool guest_trap_flag_ = false;  // while KVM single-steps: RFLAGS.TF is the guest's own
     bool trap_queued_ = false;      // its single-step trap is on the way
     std::uint64_t step_rip_ = 0;
+    std::vector<DebugPoint> points_;
     std::uint64_t instructions_ = 0;
     std::uint64_t instruction_end_ = 0;
 
