@@ -109,6 +109,8 @@ class Machine final : private cpu::Environment {
     // Another logical processor, on the same memory and in the same world, numbered 1 and up. run() drives the first
     // one alone: the caller runs the others itself, each in its turn and never two at a time.
     cpu::Engine& add_vcpu();
+    unsigned vcpu_count() const { return static_cast<unsigned>(more_engines_.size() + 1); }
+    cpu::Engine& engine(unsigned vcpu) { return vcpu == 0 ? *engine_ : *more_engines_[vcpu - 1]; }
     const cpu::CpuModel& model() const { return model_; }
     const cpu::Timing& timing() const { return timing_; }
     Timeline& timeline() { return timeline_; }

@@ -1,4 +1,4 @@
-// `xenolith run`: the main job.
+// `xenolith run`: the main job; and `xenolith gdb`, the same with a debugger.
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 #include "loader/loader.hpp"
 #include "machine/guests/guests.hpp"
 #include "tools/xenolith/console.hpp"
+#include "tools/xenolith/gdb_server.hpp"
 #include "tools/xenolith/image_options.hpp"
 #include "tools/xenolith/machine_options.hpp"
 #include "xen/blob.hpp"
@@ -21,7 +22,16 @@ namespace options = boost::program_options;
 
 namespace {
 
-constexpr std::string_view examples = R"(
+struct CommandText {
+    const char* usage;
+    std::string_view examples;
+};
+
+constexpr CommandText run_text = {
+    "Usage: xenolith run KERNEL [OPTION...]\n\n"
+    "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
+    "read, the MSR written, the page copied, hypercalls made",
+    R"(
 Examples:
   xenolith run vmlinuz-5.10.0-32-amd64 --until first-hypercall
       Run a Debian kernel until its first hypercall, and show how it got there.
@@ -31,11 +41,36 @@ Examples:
       Run a built-in guest with stubs that leave through a port.
   xenolith run boot.bin --format flat16 --max-cycles 1000000
       Run a boot sector at 0:7c00.
+  xenolith run vmlinuz --gdb unix:socket
+      Wait for gdb before the first instruction: gdb -ex 'target remote socket'.
 
 Exit codes: 0 the run ended as asked; 1 the guest ended badly or too early; 2 bad command line; 3 bad file;
 4 the run failed as KVM_RUN would; 5 a limit ended the run; 6 the host lacks something; 130 interrupted;
 otherwise the status the guest wrote to the debug-exit port.
-)";
+)"};
+
+constexpr CommandText gdb_text = {
+    "Usage: xenolith gdb KERNEL [OPTION...]\n\n"
+    "Runs a guest as `xenolith run` does, and waits for gdb before the first instruction. gdb breaks,\n"
+    "steps, watches, reads and writes memory and system registers; `monitor help` lists what else\n"
+    "there is. See docs/debugging.md",
+    R"(
+Examples:
+  xenolith gdb vmlinuz-5.10.0-32-amd64 --gdb-arch i386:x86-64
+      Wait on 127.0.0.1:1234. In another terminal:
+        gdb vmlinux -ex 'target remote :1234' -ex 'hbreak start_kernel' -ex continue
+  xenolith gdb --guest long64 --gdb 0 --until hypercall-page
+      Wait on a free port, which is printed; `continue` then stops where the page was copied:
+        gdb -ex 'target remote :PORT' -ex continue -ex 'monitor xen' -ex 'x/3i 0x200000'
+  xenolith gdb boot.bin --format flat16 --gdb unix:boot.socket
+      A boot sector, by a socket that only you can use; $pc is CS base + IP:
+        gdb -ex 'target remote boot.socket' -ex 'break *0x7c00' -ex 'stepi' -ex 'info registers system'
+
+In gdb: `detach` lets the guest run on, `kill` and `quit` end it, `disconnect` leaves it standing for the next
+`target remote`. Ctrl-C stops it.
+
+Exit codes: as of `xenolith run`; 0 too if the debugger ended the guest.
+)"};
 
 volatile std::sig_atomic_t interrupt_seen = 0;
 
@@ -67,9 +102,20 @@ class Keyboard {
     bool closed_ = false;
 };
 
-}  // namespace
+constexpr std::string_view default_gdb_address = "1234";
 
-int run_command(const Arguments& arguments) {
+std::optional<machine::gdb::Architecture> gdb_architecture_from(const options::variables_map& values, bool debugs) {
+    if (values.count("gdb-arch") == 0) return std::nullopt;
+    if (!debugs) throw UsageError("--gdb-arch needs --gdb");
+    const std::string name = values["gdb-arch"].as<std::string>();
+    const auto architecture = machine::gdb::architecture_from_name(name);
+    if (!architecture && name != "auto")
+        throw UsageError(
+            fmt::format("--gdb-arch {}: expected auto, i8086, i386 or i386:x86-64", loader::on_one_line(name)));
+    return architecture;
+}
+
+int run_guest(const Arguments& arguments, const CommandText& command, bool waits_for_gdb) {
     const auto value = [] { return options::value<std::string>(); };
     // clang-format off
     options::options_description output("Output");
@@ -79,30 +125,40 @@ int run_command(const Arguments& arguments) {
         ("quiet", "print neither timeline nor totals, only what the guest prints")
         ("no-console", "do not print what the guest prints")
         ("help,h", "this help");
+    options::options_description debugger("Debugger");
+    debugger.add_options()
+        ("gdb", value()->implicit_value(std::string(default_gdb_address))->value_name("ADDRESS"),
+         "wait for gdb before the first instruction, on a port of this host (127.0.0.1:1234, or 0 for one that is "
+         "free) or on unix:PATH (default: 127.0.0.1:1234)")
+        ("gdb-arch", value()->value_name("NAME"),
+         "what gdb is told the CPU is: i8086, i386, i386:x86-64, or auto, which is by the mode that the CPU is in "
+         "when gdb connects (default: auto)");
     options::options_description hidden;
     hidden.add_options()("kernel", value());
     // clang-format on
-    options::options_description visible(
-        "Usage: xenolith run KERNEL [OPTION...]\n\n"
-        "Runs a kernel or a flat image and prints, as it happens, what it does about Xen: leaves\n"
-        "read, the MSR written, the page copied, hypercalls made");
+    options::options_description visible(command.usage);
     visible.add(image_options_description())
         .add(machine_options_description())
         .add(limit_options_description())
+        .add(debugger)
         .add(output);
     options::options_description all;
     all.add(visible).add(hidden);
     const options::variables_map values =
-        parse_options(arguments, all, options::positional_options_description().add("kernel", 1));
+        parse_options(join_gdb_address(arguments), all, options::positional_options_description().add("kernel", 1));
     if (values.count("timeline") != 0 && values["timeline"].as<std::string>().empty())
         throw UsageError("--timeline: expected a file's name");
     if (values.count("help") != 0) {
         std::ostringstream text;
         text << visible;
-        fmt::print("{}{}", text.str(), examples);
+        fmt::print("{}{}", text.str(), command.examples);
         return exit_code::success;
     }
 
+    const bool debugs = waits_for_gdb || values.count("gdb") != 0;
+    const GdbAddress gdb_address =
+        values.count("gdb") != 0 ? parse_gdb_address(values["gdb"].as<std::string>()) : GdbAddress{};
+    const auto gdb_architecture = gdb_architecture_from(values, debugs);
     loader::LoadOptions load_options = load_options_from(values);
     const machine::BuiltInGuest* guest = nullptr;
     const loader::ImageFile file = image_from(values, load_options, guest);
@@ -129,7 +185,15 @@ int run_command(const Arguments& arguments) {
         keyboard.feed(machine);
         return interrupt_seen == 0;
     };
-    const machine::RunResult result = machine.run(limits);
+    machine::RunResult result;
+    if (debugs) {
+        DebuggedRun run =
+            run_under_gdb(machine, limits, gdb_address, gdb_architecture, [] { return interrupt_seen != 0; });
+        result = std::move(run.result);
+        limits.stop_at = run.stop_at;
+    } else {
+        result = machine.run(limits);
+    }
     std::signal(SIGINT, SIG_DFL);
     if (!quiet)
         console.print(fmt::format("{}End: {}.\n{}{}", text.finish(), result.reason,
@@ -142,5 +206,11 @@ int run_command(const Arguments& arguments) {
     }
     return exit_code_of(result, limits.stop_at);
 }
+
+}  // namespace
+
+int run_command(const Arguments& arguments) { return run_guest(arguments, run_text, false); }
+
+int gdb_command(const Arguments& arguments) { return run_guest(arguments, gdb_text, true); }
 
 }  // namespace xenolith::tools
