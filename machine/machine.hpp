@@ -60,7 +60,7 @@ struct RunLimits {
     bool hold_interrupts = false;
     bool stop_at_device_access = false;  // behind the instruction that reads or writes a port or a device's memory
     // Called about ten times a second of the host's time. Returning false ends the run.
-    std::function<bool(const Totals&)> progress;
+    std::function<bool(const Totals&)> progress = {};
 };
 
 enum class RunEnd : std::uint8_t {

@@ -18,7 +18,7 @@ namespace xenolith::machine::gdb {
 
 struct SessionOptions {
     // What gdb is told the CPU is. Empty: what it executes when the session begins.
-    std::optional<Architecture> architecture;
+    std::optional<Architecture> architecture = {};
     // Bounds of the whole run; `stop_at` makes a stop of what it asks for, and `progress` may end the session.
     RunLimits limits = {};
     // What gdb is told of an end: the exit code that the program will have.

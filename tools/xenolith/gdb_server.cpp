@@ -205,11 +205,10 @@ FileDescriptor GdbListener::accept(const std::function<bool()>& interrupted) con
     return FileDescriptor();
 }
 
-DebuggedRun run_under_gdb(machine::Machine& machine, machine::RunLimits limits, const GdbAddress& address,
+DebuggedRun run_under_gdb(machine::Machine& machine, machine::RunLimits limits, const GdbListener& listener,
                           std::optional<machine::gdb::Architecture> architecture,
                           const std::function<bool()>& interrupted) {
     using machine::gdb::SessionEnd;
-    const GdbListener listener(address);
     std::string_view what = "waiting for gdb";
     const auto ended = [&](machine::RunEnd end, std::string reason) {
         machine::RunResult result;

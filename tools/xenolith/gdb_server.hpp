@@ -75,7 +75,7 @@ struct DebuggedRun {
 
 // Runs the machine as debuggers say, one after the other: from before its first instruction to its end, or theirs.
 // `limits` bound the whole run; `interrupted` says that the person at the terminal wants it to end.
-DebuggedRun run_under_gdb(machine::Machine& machine, machine::RunLimits limits, const GdbAddress& address,
+DebuggedRun run_under_gdb(machine::Machine& machine, machine::RunLimits limits, const GdbListener& listener,
                           std::optional<machine::gdb::Architecture> architecture,
                           const std::function<bool()>& interrupted);
 

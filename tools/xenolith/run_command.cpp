@@ -164,6 +164,8 @@ int run_guest(const Arguments& arguments, const CommandText& command, bool waits
     const loader::ImageFile file = image_from(values, load_options, guest);
     const bool json = values.count("json") != 0, quiet = values.count("quiet") != 0 || json;
 
+    std::optional<GdbListener> listener;
+    if (debugs) listener.emplace(gdb_address);
     Console console(values.count("no-console") == 0 && !json);
     machine::MachineOptions machine_choice = machine_options(values);
     if (guest != nullptr) prepare_for(*guest, machine_choice);
@@ -188,7 +190,7 @@ int run_guest(const Arguments& arguments, const CommandText& command, bool waits
     machine::RunResult result;
     if (debugs) {
         DebuggedRun run =
-            run_under_gdb(machine, limits, gdb_address, gdb_architecture, [] { return interrupt_seen != 0; });
+            run_under_gdb(machine, limits, *listener, gdb_architecture, [] { return interrupt_seen != 0; });
         result = std::move(run.result);
         limits.stop_at = run.stop_at;
     } else {
