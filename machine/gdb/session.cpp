@@ -90,9 +90,12 @@ SessionEnd Session::serve() {
 // None: having waited, that nothing will come; else that nothing has.
 std::optional<Arrival> Session::next_arrival(ByteChannel::Wait wait) {
     if (held_) return std::exchange(held_, std::nullopt);
-    for (;;) {
+    // While the guest runs, one look at a debugger that sends without end is not endless.
+    constexpr unsigned most_reads = 16;
+    for (unsigned reads = 0;; ++reads) {
         while (inbox_at_ < inbox_.size())
             if (auto arrival = reader_.take(inbox_[inbox_at_++])) return arrival;
+        if (wait == ByteChannel::Wait::no && reads == most_reads) return std::nullopt;
         inbox_.resize(4096);
         inbox_at_ = 0;
         inbox_.resize(channel_.read(inbox_, wait));
@@ -408,7 +411,10 @@ std::string Session::run(bool step) {
     interrupted_ = false;
     const auto look_at_channel = [&] {
         if (held_ || interrupted_) return false;
-        while (auto arrival = next_arrival(ByteChannel::Wait::no)) {
+        // Acknowledgements of what was sent before are nothing new; there is a bounded number of them in one look.
+        for (unsigned looks = 0; looks < 4096; ++looks) {
+            auto arrival = next_arrival(ByteChannel::Wait::no);
+            if (!arrival) break;
             if (arrival->kind == Arrival::Kind::acknowledged) continue;
             interrupted_ = true;
             if (arrival->kind != Arrival::Kind::interrupt) held_ = std::move(arrival);

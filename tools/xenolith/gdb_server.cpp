@@ -30,6 +30,9 @@ constexpr int patience = 200;  // milliseconds
 // A debugger that takes nothing for so long is gone.
 constexpr int longest_write = 10'000;  // milliseconds
 
+// Of a run whose time is over already.
+constexpr double shortest_run = 1e-9;  // seconds
+
 bool is_ready(int descriptor, short events, int milliseconds) {
     pollfd entry{descriptor, events, 0};
     return ::poll(&entry, 1, milliseconds) == 1;
@@ -50,14 +53,14 @@ class SocketChannel final : public machine::gdb::ByteChannel {
         : socket_(std::move(socket)), interrupted_(std::move(interrupted)) {}
 
     std::size_t read(std::span<char> to, Wait wait) override {
-        while (open_) {
+        while (open_ && !(wait == Wait::yes && interrupted_())) {
             if (is_ready(socket_.number(), POLLIN, wait == Wait::yes ? patience : 0)) {
                 const ssize_t count = ::recv(socket_.number(), to.data(), to.size(), MSG_DONTWAIT);
                 if (count > 0) return static_cast<std::size_t>(count);
                 const bool nothing_yet = count < 0 && (errno == EAGAIN || errno == EINTR);
                 if (!nothing_yet) open_ = false;
             }
-            if (wait == Wait::no || interrupted_()) break;
+            if (wait == Wait::no) break;
         }
         return 0;
     }
@@ -233,6 +236,8 @@ DebuggedRun run_under_gdb(machine::Machine& machine, machine::RunLimits limits, 
             case SessionEnd::disconnected: what = "the debugger has gone, the guest stands; waiting for gdb"; break;
             case SessionEnd::detached: {
                 machine::RunLimits detached = limits;
+                if (limits.max_seconds > 0)
+                    detached.max_seconds = std::max(limits.max_seconds - machine.totals().seconds, shortest_run);
                 detached.progress = [&](const machine::Totals& totals) {
                     return (!limits.progress || limits.progress(totals)) && !listener.has_caller();
                 };
