@@ -251,6 +251,41 @@ TEST_F(GdbSession, IsInterruptedWhileTheGuestRuns) {
     EXPECT_GT(machine().engine().instructions(), 1000u);
 }
 
+// A debugger that never stops talking while the guest runs.
+class FloodChannel final : public ByteChannel {
+  public:
+    explicit FloodChannel(char flood) : flood_(flood), start_(frame("vCont;c")) {}
+    std::size_t read(std::span<char> to, Wait wait) override {
+        if (wait == Wait::no) {
+            std::ranges::fill(to, flood_);
+            return to.size();
+        }
+        const std::size_t count = std::min(to.size(), start_.size());
+        std::copy_n(start_.begin(), count, to.begin());
+        start_.erase(0, count);
+        return count;
+    }
+    void write(std::string_view) override {}
+    bool is_open() const override { return true; }
+
+  private:
+    char flood_;
+    std::string start_;
+};
+
+TEST_F(GdbSession, LetsNoFloodHoldTheGuestUp) {
+    GuestCode program = scenario.code();
+    program.jump(program.here());
+    scenario.put(layout::program, program);
+    for (const char flood : {'+', 'x'}) {
+        FloodChannel channel(flood);
+        const std::uint64_t limit = machine().engine().cycles() + 1'000'000;
+        Session session(machine(), channel, {.limits = {.max_cycles = limit}});
+        EXPECT_EQ(session.serve(), SessionEnd::guest_ended) << flood;
+        EXPECT_EQ(session.result().end, RunEnd::max_cycles) << flood;
+    }
+}
+
 TEST_F(GdbSession, AnswersAnInterruptThatComesWhileTheGuestStands) {
     ScriptedChannel channel;
     channel.add("\x03");
