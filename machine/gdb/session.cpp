@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "cpu/host_limit.hpp"
 #include "cpu/paged_memory.hpp"

@@ -52,8 +52,8 @@ otherwise the status the guest wrote to the debug-exit port.
 constexpr CommandText gdb_text = {
     "Usage: xenolith gdb KERNEL [OPTION...]\n\n"
     "Runs a guest as `xenolith run` does, and waits for gdb before the first instruction. gdb breaks,\n"
-    "steps, watches, reads and writes memory and system registers; `monitor help` lists what else\n"
-    "there is. See docs/debugging.md",
+    "steps, watches, reads and writes memory and system registers, as docs/debugging.md tells;\n"
+    "`monitor help` lists what else there is",
     R"(
 Examples:
   xenolith gdb vmlinuz-5.10.0-32-amd64 --gdb-arch i386:x86-64
@@ -64,7 +64,7 @@ Examples:
         gdb -ex 'target remote :PORT' -ex continue -ex 'monitor xen' -ex 'x/3i 0x200000'
   xenolith gdb boot.bin --format flat16 --gdb unix:boot.socket
       A boot sector, by a socket that only you can use; $pc is CS base + IP:
-        gdb -ex 'target remote boot.socket' -ex 'break *0x7c00' -ex 'stepi' -ex 'info registers system'
+        gdb -ex 'target remote boot.socket' -ex 'x/5i $pc' -ex stepi -ex 'info registers system'
 
 In gdb: `detach` lets the guest run on, `kill` and `quit` end it, `disconnect` leaves it standing for the next
 `target remote`. Ctrl-C stops it.

@@ -1,4 +1,5 @@
 // A debugger that sends nonsense harms nobody, and the same nonsense gets the same answers.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -42,7 +43,13 @@ std::vector<std::uint8_t> nonsense(std::mt19937& random) {
     std::vector<std::uint8_t> input = {static_cast<std::uint8_t>(random())};
     for (unsigned record = 0; record < 24; ++record) {
         std::string content(beginnings[random() % std::size(beginnings)]);
-        for (std::size_t count = random() % 24; count > 0; --count) content += letters[random() % letters.size()];
+        if (random() % 3 == 0) {  // a register that is there, and as many digits as most have
+            content = fmt::format("P{:x}=", random() % 140);
+            for (std::size_t count = random() % 2 == 0 ? 8 : 16; count > 0; --count)
+                content += random() % 3 == 0 ? letters[random() % 16] : '0';
+        } else {
+            for (std::size_t count = random() % 24; count > 0; --count) content += letters[random() % letters.size()];
+        }
         const bool raw = random() % 8 == 0;
         input.push_back(static_cast<std::uint8_t>((content.size() & 0x7f) | (raw ? 0x80 : 0)));
         input.insert(input.end(), content.begin(), content.end());
