@@ -202,16 +202,19 @@ bool Interpreter::execute_some(const Block& block) {
     return alone || instruction->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
 }
 
-void Interpreter::finish(const Instruction& instruction) {
+inline void Interpreter::finish(const Instruction& instruction) {
     Processor& p = processor_;
-    const std::uint64_t start = p.instruction_rip(), next = p.next_rip();
     p.cycles_ += instruction.cost_before + instruction.cost;
-    // A string instruction that yields before its count is zero has not completed. That a breakpoint stopped it is not
-    // to be seen in what it costs.
-    const bool yielded = instruction.repeat != Repeat::none && instruction.transfers_control && p.state.rip == start;
-    if (yielded && p.elements_left_ != 0) p.cycles_ -= instruction.cost;
-    p.instructions_ += instruction.ordinal + (yielded ? 0u : 1u);
-    if (!instruction.transfers_control) p.state.rip = p.code64() ? next : next & 0xffffffff;
+    p.instructions_ += instruction.ordinal + 1u;
+    if (!instruction.transfers_control) {
+        const std::uint64_t next = p.next_rip(instruction);
+        p.state.rip = p.code64() ? next : next & 0xffffffff;
+    } else if (p.between_iterations_) [[unlikely]] {
+        // A string instruction that yields before its count is zero has not completed. That a breakpoint stopped it is
+        // not to be seen in what it costs.
+        --p.instructions_;
+        if (p.elements_left_ != 0) p.cycles_ -= instruction.cost;
+    }
 }
 
 void Interpreter::choose_pace() {
