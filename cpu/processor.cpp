@@ -40,6 +40,8 @@ void Processor::load_state(const CpuState& from) {
     flags.set_bits(state.rflags);
     stand_between_instructions();
     hits_ = {};
+    between_iterations_ = false;
+    elements_left_ = 0;
     breakpoints_.follow(state);
     flush_translations();
     mode_changed();

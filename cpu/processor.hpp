@@ -99,6 +99,17 @@ class Processor final : public LinearMemory {
         state.rip = target;
     }
     void fall_through(const Instruction& i) { state.rip = next_rip(i); }
+    // A repeated string instruction begins or goes on: how many elements it may do, `at_once` unless it was stopped.
+    std::uint64_t elements_allowed(std::uint64_t at_once) {
+        between_iterations_ = false;
+        return elements_left_ == 0 ? at_once : std::exchange(elements_left_, 0);
+    }
+    // It stops between two iterations, `left` before it would have: that is no delivery point then.
+    void yield(std::uint64_t left) {
+        state.rip = instruction_rip();
+        between_iterations_ = true;
+        elements_left_ = left;
+    }
 
     // --- Memory operands -----------------------------------------------------------------------------------------
     std::uint64_t effective_address(const Instruction& i) const {
@@ -371,8 +382,8 @@ class Processor final : public LinearMemory {
         forget_fast_paths();
     }
     const Breakpoints& breakpoints() const { return breakpoints_; }
-    // What the current instruction has met; the engine acts on it behind the instruction. A string instruction that
-    // repeats ends the iteration, and yields.
+    // What the current instruction has met; the engine acts on it behind the instruction. A repeated string instruction
+    // yields behind the iteration.
     const BreakpointHits& hits() const { return hits_; }
     BreakpointHits take_hits() { return std::exchange(hits_, {}); }
     // An access to ports, permitted and done.
@@ -416,6 +427,8 @@ class Processor final : public LinearMemory {
     std::atomic<std::uint64_t> run_until_ = 0;
     // The linear page of the last fetch translation while it still holds; 1 for none.
     std::uint64_t fetch_page_ = 1;
+    bool between_iterations_ = false;  // of a repeated string instruction, at which RIP is
+    std::uint64_t elements_left_ = 0;  // of what it may do at once, where a breakpoint has stopped it
 
   private:
     static constexpr std::uint64_t address_masks[] = {0xffff, 0xffffffff, ~std::uint64_t{0}};  // by AddressSize
@@ -473,12 +486,12 @@ class Processor final : public LinearMemory {
     mmu::Tlb* data_tlb_ = nullptr;
     std::byte* modified_ = nullptr;  // between begin_modify and end_modify; null on the slow way
     std::uint64_t modified_linear_ = 0;
-    std::uint64_t code_key_ = 0x100;  // generation << 8 | DecodeMode << 1 | user
+    std::uint64_t code_key_ = 0x100;      // generation << 8 | DecodeMode << 1 | user
+    std::array<mmu::Tlb, 3> data_tlbs_;   // supervisor, supervisor with SMAP lifted, user
+    std::array<mmu::Tlb, 2> fetch_tlbs_;  // supervisor, user
     Breakpoints breakpoints_;
     BreakpointHits hits_;
     bool step_settled_ = false;
-    std::array<mmu::Tlb, 3> data_tlbs_;   // supervisor, supervisor with SMAP lifted, user
-    std::array<mmu::Tlb, 2> fetch_tlbs_;  // supervisor, user
 };
 
 }  // namespace xenolith::cpu

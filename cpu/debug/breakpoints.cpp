@@ -87,7 +87,7 @@ void Breakpoints::merge() {
 }
 
 // Reading and writing in one, as ADD to memory does, looks at the way for writing alone: it is closed for both.
-bool Breakpoints::watch_page(std::uint64_t linear, mmu::Access access) const {
+bool Breakpoints::find_in_page(std::uint64_t linear, mmu::Access access) const {
     bool found = false;
     data_.each_in(linear & ~mmu::page_mask, linear | mmu::page_mask,
                   [&](const Range& range) { found = found || range.reads || access == mmu::Access::write; });

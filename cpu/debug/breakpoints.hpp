@@ -31,7 +31,9 @@ class Breakpoints {
     bool watch_ports() const { return !ports_.ranges.empty(); }
 
     // Whether an access of that kind to the page at `linear` may meet something.
-    bool watch_page(std::uint64_t linear, mmu::Access access) const;
+    bool watch_page(std::uint64_t linear, mmu::Access access) const {
+        return watch_data() && find_in_page(linear, access);
+    }
     // Whether some instruction, or the one at `linear`, may meet something if it starts in [linear, linear + size).
     bool watch_code_in(std::uint64_t linear, std::uint64_t size) const;
     bool watch_instruction(std::uint64_t linear) const { return watch_code_in(linear, 1); }
@@ -64,6 +66,7 @@ class Breakpoints {
     };
 
     void merge();
+    bool find_in_page(std::uint64_t linear, mmu::Access access) const;
     static void meet(const Range& range, BreakpointHits& hits);
 
     std::vector<DebugPoint> points_;

@@ -28,7 +28,6 @@ void Interpreter::set_state(const CpuState& state) {
     processor_.load_state(state);
     pending_.reset();
     at_delivery_point_ = true;
-    between_iterations_ = false;
 }
 
 void Interpreter::advance_to(std::uint64_t cycles) { processor_.cycles_ = std::max(processor_.cycles_, cycles); }
@@ -92,6 +91,7 @@ Exit Interpreter::run(const Budget& budget) {
             }
         } catch (const Processor::Leave& why) {
             undo_current();
+            at_delivery_point_ = true;
             return why.kind == Processor::Leave::Kind::hypercall ? Exit{ExitReason::hypercall}
                                                                  : Exit{ExitReason::failed, why.error_number};
         } catch (const PointReached& reached) {
@@ -104,6 +104,7 @@ void Interpreter::deliver_pending() {
     deliver(processor_, *pending_);
     pending_.reset();
     at_delivery_point_ = true;
+    processor_.elements_left_ = 0;
     processor_.stand_between_instructions();
     processor_.request_attention();
 }
@@ -115,27 +116,30 @@ void Interpreter::undo_current() {
     p.instructions_ = p.instruction_count();
     p.state.rip = p.instruction_rip();
     p.take_hits();
-    between_iterations_ = false;
+    p.between_iterations_ = false;
     p.stand_between_instructions();
 }
 
 Exit Interpreter::run_blocks() {
     Processor& p = processor_;
-    for (;;) {
-        if (p.cycles_ >= p.run_until_.load(std::memory_order_relaxed) && (at_delivery_point_ || must_attend()))
+    // The member's copy, which is brought up to date wherever somebody looks at it.
+    for (bool at_delivery_point = at_delivery_point_;;) {
+        if (at_delivery_point ? p.cycles_ >= p.run_until_.load(std::memory_order_relaxed) : must_attend())
             [[unlikely]] {
+            at_delivery_point_ = at_delivery_point;
             if (const std::optional<Exit> exit = attend()) return *exit;
+            at_delivery_point = at_delivery_point_;
             // Delivering an event may itself have met a breakpoint.
             if (p.hits().any()) continue;
         }
-        const Block& block = *next_block();
+        const Block& block = *next_block(at_delivery_point);
         if (careful_) [[unlikely]] {
-            execute_some(block);
+            at_delivery_point = execute_some(block);
             continue;
         }
         const std::uint64_t page = p.state.rip & ~mmu::page_mask;
         const Instruction& last = execute(block);
-        at_delivery_point_ = last.delivery_point || (p.state.rip & ~mmu::page_mask) != page;
+        at_delivery_point = last.delivery_point || (p.state.rip & ~mmu::page_mask) != page;
         p.state.registers[CpuState::rip_slot] = p.state.rip;
     }
 }
@@ -143,6 +147,7 @@ Exit Interpreter::run_blocks() {
 // What does not wait for a delivery point.
 bool Interpreter::must_attend() const {
     const Processor& p = processor_;
+    if (p.cycles_ < p.run_until_.load(std::memory_order_relaxed)) return false;
     return p.hits().any() || p.state.pending_debug != 0 || p.instructions_ >= instruction_end_;
 }
 
@@ -160,7 +165,8 @@ const Instruction& Interpreter::execute(const Block& block) {
 }
 
 // Runs one instruction of the block, or no more than the budget and the next breakpoint leave, then asks for attention.
-void Interpreter::execute_some(const Block& block) {
+// Whether a delivery point is behind the last.
+bool Interpreter::execute_some(const Block& block) {
     Processor& p = processor_;
     const bool alone = std::exchange(single_, false);
     const std::uint64_t most = std::min<std::uint64_t>(std::exchange(most_, no_limit), alone ? 1 : no_limit);
@@ -168,7 +174,7 @@ void Interpreter::execute_some(const Block& block) {
     const std::uint64_t flags_before = p.state.rflags, page = p.state.rip & ~mmu::page_mask;
     const bool was_shadowed = p.state.interrupt_shadow, was_debug_shadowed = p.state.debug_shadow;
     p.request_attention();
-    if (count == 0) return;
+    if (count == 0) return true;
     // RF covers one instruction, and does not cover the one that sets it (SDM vol. 3B, 17.3.1.1).
     p.state.rflags &= ~rflags::rf;
     p.state.interrupt_shadow = p.state.debug_shadow = false;
@@ -189,22 +195,26 @@ void Interpreter::execute_some(const Block& block) {
     }
     finish(*instruction);
     p.stand_between_instructions();
-    at_delivery_point_ = alone || instruction->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
     // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set; MOV SS and POP SS swallow
     // it.
     const bool settled = p.take_step_settled();
     if ((flags_before & rflags::tf) != 0 && !settled && !p.state.debug_shadow) p.state.pending_debug |= dr6::bs;
+    return alone || instruction->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
 }
 
-void Interpreter::finish(const Instruction& instruction) {
+inline void Interpreter::finish(const Instruction& instruction) {
     Processor& p = processor_;
-    const std::uint64_t start = p.instruction_rip(), next = p.next_rip();
     p.cycles_ += instruction.cost_before + instruction.cost;
-    // A string instruction that yields before its count is zero has not completed.
-    const bool yielded = instruction.repeat != Repeat::none && instruction.transfers_control && p.state.rip == start;
-    between_iterations_ = yielded;
-    p.instructions_ += instruction.ordinal + (yielded ? 0u : 1u);
-    if (!instruction.transfers_control) p.state.rip = p.code64() ? next : next & 0xffffffff;
+    p.instructions_ += instruction.ordinal + 1u;
+    if (!instruction.transfers_control) {
+        const std::uint64_t next = p.next_rip(instruction);
+        p.state.rip = p.code64() ? next : next & 0xffffffff;
+    } else if (p.between_iterations_) [[unlikely]] {
+        // A string instruction that yields before its count is zero has not completed. That a breakpoint stopped it is
+        // not to be seen in what it costs.
+        --p.instructions_;
+        if (p.elements_left_ != 0) p.cycles_ -= instruction.cost;
+    }
 }
 
 void Interpreter::choose_pace() {
@@ -221,7 +231,8 @@ std::optional<Exit> Interpreter::attend() {
     CpuState& state = p.state;
     p.stand_between_instructions();
     // That a string instruction has begun shows as RF: whatever comes now pushes it (SDM vol. 3B, 17.3.1.1).
-    if (std::exchange(between_iterations_, false)) state.rflags |= rflags::rf;
+    if (std::exchange(p.between_iterations_, false)) state.rflags |= rflags::rf;
+    if (p.elements_left_ != 0) at_delivery_point_ = false;
     if (const std::optional<Exit> exit = act_on_hits()) return exit;
     if (!at_delivery_point_) {
         if (p.instructions_ >= instruction_end_) return leave_with(ExitReason::instructions);
@@ -303,7 +314,7 @@ std::optional<Exit> Interpreter::act_on_hits() {
 BreakpointHits Interpreter::code_hits(std::uint64_t linear) const {
     const Processor& p = processor_;
     BreakpointHits hits;
-    if ((p.state.rflags & rflags::rf) != 0 || between_iterations_) return hits;
+    if ((p.state.rflags & rflags::rf) != 0 || p.between_iterations_) return hits;
     p.breakpoints().meet_code(linear, hits);
     if (p.state.debug_shadow) hits.dr6_bits = 0;
     if (p.state.rip == run_start_ && p.instructions_ == instructions_at_start_) hits.point.reset();
@@ -319,13 +330,14 @@ std::uint32_t Interpreter::instructions_before_breakpoint(const Block& block, st
 }
 
 // The block at CS:RIP. Raises what the fetch raises.
-Block* Interpreter::next_block() {
+Block* Interpreter::next_block(bool at_delivery_point) {
     Processor& p = processor_;
     const std::uint64_t linear = p.code_linear(p.state.rip);
     JumpCacheEntry& entry = jump_cache_[(linear ^ linear >> 14) % jump_cache_size];
     if (entry.linear == linear && entry.key == p.code_key() && (linear & ~mmu::page_mask) == p.fetch_page_ &&
         entry.block->valid) [[likely]]
         return entry.block;
+    at_delivery_point_ = at_delivery_point;
     return find_block(linear, entry);
 }
 

@@ -66,11 +66,11 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     std::optional<Exit> act_on_hits();
     BreakpointHits code_hits(std::uint64_t linear) const;
     std::uint32_t instructions_before_breakpoint(const Block& block, std::uint64_t linear) const;
-    Block* next_block();
+    Block* next_block(bool at_delivery_point);
     Block* find_block(std::uint64_t linear, JumpCacheEntry& entry);
     std::uint32_t instructions_within_limit(const Block& block);
     const Instruction& execute(const Block& block);
-    void execute_some(const Block& block);
+    bool execute_some(const Block& block);
     void finish(const Instruction& instruction);
     void undo_current();
     void deliver_pending();
@@ -81,11 +81,10 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     std::vector<JumpCacheEntry> jump_cache_;
     std::uint64_t deadline_ = 0;
     std::uint64_t instruction_end_ = 0;
-    bool at_delivery_point_ = true;    // outlives a run: where one ends changes nothing for the guest
-    bool between_iterations_ = false;  // of a repeated string instruction, which has yielded
-    bool careful_ = false;             // blocks are not run whole: a single step, a budget, a breakpoint
-    bool single_ = false;              // the next instruction runs alone
-    std::uint32_t most_ = no_limit;    // instructions that the next block may run at once
+    bool at_delivery_point_ = true;  // outlives a run: where one ends changes nothing for the guest
+    bool careful_ = false;           // blocks are not run whole: a single step, a budget, a breakpoint
+    bool single_ = false;            // the next instruction runs alone
+    std::uint32_t most_ = no_limit;  // instructions that the next block may run at once
     // Where the run began, and the count then: it does not stop at an execute point there.
     std::uint64_t run_start_ = 0, instructions_at_start_ = 0;
     bool interrupt_line_ = false;

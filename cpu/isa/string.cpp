@@ -214,7 +214,9 @@ void compare_once(Processor& p, const Instruction& i) {
     p.charge(p.timing.string_iteration);
 }
 
-std::uint64_t elements_allowed(const Processor& p) { return (p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once; }
+std::uint64_t elements_allowed(Processor& p) {
+    return p.elements_allowed((p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once);
+}
 
 template <class Operation, class T, class A>
 std::uint64_t elements_done(Processor& p, const Instruction& i, std::uint64_t limit) {
@@ -231,15 +233,15 @@ void repeated(Processor& p, const Instruction& i) {
     if constexpr (requires { Operation::template before_all<T>(p); }) Operation::template before_all<T>(p);
     std::uint64_t allowed = elements_allowed(p);
     while (p.get<A>(rcx) != 0) {
-        if (allowed == 0) {
-            p.state.rip = p.instruction_rip();
+        if (allowed == 0 || p.hits().any()) {
+            p.yield(allowed);
             return;
         }
         const std::uint64_t done =
             elements_done<Operation, T, A>(p, i, std::min<std::uint64_t>(allowed, p.get<A>(rcx)));
         p.set<A>(rcx, static_cast<A>(p.get<A>(rcx) - done));
         p.charge(done * p.timing.string_iteration);
-        allowed = p.hits().any() ? 0 : allowed - done;
+        allowed -= done;
     }
     p.fall_through(i);
 }
@@ -259,7 +261,7 @@ void compare_repeated(Processor& p, const Instruction& i) {
         if (ends || yields || flags_each_time) set_flags<T>(p, values);
         if (ends) break;
         if (yields) {
-            p.state.rip = p.instruction_rip();
+            p.yield(allowed);
             return;
         }
     }
