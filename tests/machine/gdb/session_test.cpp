@@ -214,7 +214,7 @@ TEST_F(GdbSession, StopsWhereUntilSays) {
     GuestCode program = scenario.code();
     program.write_msr(Scenario::msr, layout::target.value);
     const std::uint64_t behind = program.here();
-    program.nop().hlt();
+    program.write_msr(Scenario::msr, layout::target.value).hlt();  // which was not asked for
     scenario.put(layout::program, program);
     const Conversation talk = converse(machine(), {"c", "p10", "c"}, {.limits = {.stop_at = StopAt::hypercall_page}});
     ASSERT_EQ(talk.answers.size(), 3u);
@@ -222,6 +222,16 @@ TEST_F(GdbSession, StopsWhereUntilSays) {
     EXPECT_EQ(talk.answers[1], bytes_of(behind, 64));
     EXPECT_EQ(talk.answers[2], "W00");
     EXPECT_THAT(talk.texts, HasSubstr("the hypercall page was copied"));
+}
+
+TEST_F(GdbSession, ReachesMemoryWhateverItsRights) {
+    const std::string rom = fmt::format("{:x}", layout::rom.value), hole = fmt::format("{:x}", layout::hole.value);
+    const std::string device = fmt::format("{:x}", layout::device.value);
+    const Conversation talk = converse(
+        machine(), {"M" + rom + ",1:77", "m" + rom + ",2", "M" + hole + ",1:77", "m" + hole + ",1", "m" + device + ",1",
+                    // As far as there is memory, and nothing is written if not all of it is there.
+                    "m9fffe,4", "M9ffff,2:7777", "m9ffff,1", "m40008000,1", "m1000040008000,1"});
+    EXPECT_THAT(talk.answers, ElementsAre("OK", "775a", "E0e", "E0e", "E0e", "0000", "E0e", "00", "b0", "E0e"));
 }
 
 TEST_F(GdbSession, KeepsTheLimitsOfTheRun) {
