@@ -477,6 +477,10 @@ TEST_P(GdbInMode, WritesAllRegistersBackWithoutChangingAny) {
     std::string changed = all;
     changed.replace(0, 2, all.starts_with("5a") ? "5b" : "5a");
     EXPECT_EQ(last_answer(machine(), {"G" + changed, "g"}), changed);
+    // Of two views of one register, $pc and $ip, the one that differs from what it was counts.
+    const std::size_t at = wide() ? 16 * 16 : 8 * 8;
+    changed.replace(at, pc(third).size(), pc(third));
+    EXPECT_EQ(last_answer(machine(), {"G" + changed, "p" + pc_number()}), pc(third));
 }
 
 TEST_P(GdbInMode, WritesMemoryAndCodeThatWasExecuted) {
