@@ -494,10 +494,10 @@ void KvmRegisters::forget_exception() {
     vcpu_.require(refused, "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &events);
 }
 
-void KvmRegisters::note_single_step() {
+void KvmRegisters::note_debug_status(std::uint64_t bits) {
     kvm_debugregs debug{};
     vcpu_.require(refused, "KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &debug);
-    debug.dr6 |= dr6::bs;
+    debug.dr6 = (debug.dr6 & ~dr6::breakpoints) | bits;
     vcpu_.require(refused, "KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &debug);
 }
 
