@@ -130,8 +130,11 @@ class Attaching(GdbTest):
         if reason:
             self.skipTest(reason)
         output = self.debug(("--guest", "long64", "--engine", "kvm"), "stepi", "stepi", "x/i $pc", "p $r12",
-                            "set $rax = 5", "p $rax", "p $cr0", "monitor state")
+                            "set $rbx = 5", "p $rbx", "p $cr0", "monitor state", "break *0x100045",
+                            "watch *(long *)0x21ff8", "continue", "p/x $pc", "continue", "continue", "continue",
+                            "continue")
         self.assert_in_order(output, "=> 0x100009:\tcpuid", "= 1073741824", "= 5", "PE", "PG", "engine kvm")
+        self.assert_in_order(output, "Breakpoint 1, ", "= 0x100045", "Old value = 0", "New value = 1048665")
 
     def test_the_guest_runs_on_when_it_is_detached(self):
         server = self.server("--guest", "long64")
