@@ -77,7 +77,7 @@ Session::Session(Machine& machine, ByteChannel& channel, SessionOptions options)
 SessionEnd Session::serve() {
     while (!end_) {
         if (auto arrival = next_arrival(ByteChannel::Wait::yes))
-            handle(std::move(*arrival));
+            handle(*arrival);
         else
             end_ = SessionEnd::disconnected;
     }
@@ -104,7 +104,7 @@ std::optional<Arrival> Session::next_arrival(ByteChannel::Wait wait) {
     }
 }
 
-void Session::handle(Arrival arrival) {
+void Session::handle(const Arrival& arrival) {
     switch (arrival.kind) {
         case Arrival::Kind::acknowledged: return;
         case Arrival::Kind::interrupt:  // the guest stands already, and the debugger waits to be told
@@ -343,6 +343,7 @@ std::string Session::change_point(std::string_view packet, bool insert) {
 // False if the engine does not take them.
 bool Session::set_points() {
     std::vector<cpu::DebugPoint> points;
+    points.reserve(points_.size());
     for (const Point& point : points_) points.push_back({*kind_of(point.type), point.address, point.size});
     try {
         for (unsigned vcpu = 0; vcpu < machine_.vcpu_count(); ++vcpu) machine_.engine(vcpu).set_debug_points(points);
@@ -395,7 +396,7 @@ std::string Session::resume_old(std::string_view packet, bool with_signal) {
     if (!packet.empty()) {
         const auto address = take_number(packet);
         if (!address || !packet.empty()) return std::string(bad_request);
-        const std::string changed = change_state([&](cpu::CpuState& state) {
+        std::string changed = change_state([&](cpu::CpuState& state) {
             registers_.at(registers_.program_counter()).set(state, {*address});
             return true;
         });

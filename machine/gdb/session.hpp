@@ -58,7 +58,7 @@ class Session {
 
     // The channel.
     std::optional<Arrival> next_arrival(ByteChannel::Wait wait);
-    void handle(Arrival arrival);
+    void handle(const Arrival& arrival);
     void send(std::string_view content);
     void print(std::string_view text);
 

@@ -249,8 +249,8 @@ class Stopping(GdbTest):
 
 class Looking(GdbTest):
     def test_registers(self):
-        output = self.debug(("--guest", "long64", "--cpu", "modern"), "stepi", "info registers", "info registers cr0 cr3",
-                            "info registers system", "p $eflags", "p $xmm0.v4_int32", "p $ymm0.v8_int32", "p $st0",
+        output = self.debug(("--guest", "long64", "--cpu", "modern"), "stepi", "info registers",
+                            "info registers cr0 cr3", "info registers system", "p $eflags", "p $xmm0.v4_int32", "p $ymm0.v8_int32", "p $st0",
                             "p $mxcsr")
         self.assert_in_order(output, "r12            0x40000000", "rip            0x100006", "eflags",
                              "fs_base        0x0", "[ PE ET NE PG ]", "cr3            0x11000",
@@ -282,7 +282,8 @@ class Looking(GdbTest):
         self.assert_in_order(output, "$1 = 1", "$2 = 2")
 
     def test_monitor_commands(self):
-        output = self.debug(("--guest", "long64"), "monitor help", "monitor nonsense", "monitor regions", "info threads")
+        output = self.debug(("--guest", "long64"), "monitor help", "monitor nonsense", "monitor regions",
+                            "info threads")
         self.assert_in_order(output, "monitor walk ADDRESS", "no monitor command 'nonsense'", "low RAM",
                              "Thread 1 (vCPU 0, long mode)")
 
