@@ -250,8 +250,8 @@ class Stopping(GdbTest):
 class Looking(GdbTest):
     def test_registers(self):
         output = self.debug(("--guest", "long64", "--cpu", "modern"), "stepi", "info registers",
-                            "info registers cr0 cr3", "info registers system", "p $eflags", "p $xmm0.v4_int32", "p $ymm0.v8_int32", "p $st0",
-                            "p $mxcsr")
+                            "info registers cr0 cr3", "info registers system", "p $eflags", "p $xmm0.v4_int32",
+                            "p $ymm0.v8_int32", "p $st0", "p $mxcsr")
         self.assert_in_order(output, "r12            0x40000000", "rip            0x100006", "eflags",
                              "fs_base        0x0", "[ PE ET NE PG ]", "cr3            0x11000",
                              "cs_attributes  0xa09b              [ type=11 S DPL=0 P L G ]", "gdtr_base      0x10000",
