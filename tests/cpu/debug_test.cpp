@@ -563,6 +563,16 @@ TEST_P(Debug, StackSegmentLoadSwallowsTheStep) {
     }
 }
 
+// It is lost, not late: INT n behind it is not stepped into.
+TEST_P(Debug, SwallowedStepDoesNotComeBack) {
+    Guest guest(Start::kernel32);
+    guest.state.rflags |= rflags::tf;
+    guest.state.registers[rax] = Guest::data32;
+    guest.go(pace(), {0x8e, 0xd0, 0xcd, 0x50});
+    EXPECT_EQ(guest.vector(), 0x50);
+    EXPECT_EQ(guest.debug_status(), 0u);
+}
+
 TEST_P(Debug, StackSegmentLoadPostponesTheDataBreakpoint) {
     Guest guest(Start::kernel32);
     arm(guest.state, 0, Guest::data, Condition::access, 2);
