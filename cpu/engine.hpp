@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cpu/debug/debug_point.hpp"
 #include "cpu/state/cpu_state.hpp"
 #include "mmu/address.hpp"
 #include "mmu/tlb.hpp"
@@ -20,11 +21,13 @@ enum class ExitReason : std::uint8_t {
     stopped,       // request_stop
     hypercall,     // the Environment answered `leave`; RIP is at the instruction
     failed,        // the Environment answered `stop`; RIP is at the instruction
+    debug_point,   // RIP is at the instruction of an execute point, or behind the one that accessed the data
 };
 
 struct Exit {
     ExitReason reason = ExitReason::deadline;
-    int error_number = 0;  // with `failed`
+    int error_number = 0;   // with `failed`
+    DebugPoint point = {};  // with `debug_point`: the one that was met; of several, the first
 };
 
 // Both bounds hold. A guest can fault for ever without completing an instruction: only cycles bound every run.
@@ -79,6 +82,12 @@ class Engine {
     virtual void raise_nmi() = 0;
     // CR8, 0 to 15: the guest wrote the local APIC's task priority by other ways.
     virtual void set_task_priority(std::uint8_t cr8) = 0;
+    // What a debugger watches for, instead of what it did before. Data points count every access of the CPU by linear
+    // address; what it reads of page tables, and what the Environment copies, they do not. A run that starts at an
+    // execute point does not stop there at once, so that a debugger can go on; one that comes to stand at it for any
+    // other reason says debug_point.
+    virtual void set_debug_points(std::vector<DebugPoint> points) = 0;
+
     // Ends run() at the next delivery point. May be called from a signal handler or another thread.
     virtual void request_stop() = 0;
 };

@@ -40,6 +40,10 @@ void Processor::load_state(const CpuState& from) {
     state.registers[CpuState::rip_slot] = state.rip;
     flags.set_bits(state.rflags);
     stand_between_instructions();
+    hits_ = {};
+    between_iterations_ = false;
+    elements_left_ = 0;
+    breakpoints_.follow(state);
     flush_translations();
     mode_changed();
     request_attention();
@@ -220,9 +224,11 @@ mmu::TlbEntry& Processor::translate(std::uint64_t linear, mmu::Access access, Se
     }
     // Open the fast path as far as the page allows it. A page that holds code stays closed for writing, so that every
     // store to it comes by store_slow; asking for a writable pointer marks the page dirty, so only a write asks.
-    if (!entry->reads_fast() && access != mmu::Access::execute && entry->allows(mmu::Access::read))
+    // So does one with data that is watched, for what is watched.
+    if (!entry->reads_fast() && access != mmu::Access::execute && entry->allows(mmu::Access::read) &&
+        !breakpoints_.watch_page(linear, mmu::Access::read))
         if (const std::byte* const host_page = memory.readable(entry->physical())) entry->open_reading(host_page);
-    if (!entry->writes_fast() && access == mmu::Access::write)
+    if (!entry->writes_fast() && access == mmu::Access::write && !breakpoints_.watch_page(linear, mmu::Access::write))
         if (const std::byte* const host_page = memory.writable(entry->physical())) entry->open_writing(host_page);
     return *entry;
 }
@@ -305,6 +311,7 @@ void Processor::write_physical(mmu::GuestPhysical address, std::uint64_t value, 
 std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentName segment, mmu::Tlb& tlb,
                                    mmu::Privilege privilege) {
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
+    watch_data(linear, size, mmu::Access::read);
     if (size <= in_page) {
         const mmu::TlbEntry& entry = translate(linear, mmu::Access::read, segment, tlb, privilege);
         return read_physical(entry.physical() + mmu::GuestLinear{linear}.page_offset(), size);
@@ -323,6 +330,7 @@ std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentN
 void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned size, SegmentName segment, mmu::Tlb& tlb,
                            mmu::Privilege privilege) {
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
+    watch_data(linear, size, mmu::Access::write);
     if (size <= in_page) {
         const mmu::TlbEntry& entry = translate(linear, mmu::Access::write, segment, tlb, privilege);
         write_physical(entry.physical() + mmu::GuestLinear{linear}.page_offset(), value, size);
@@ -364,7 +372,8 @@ void Processor::end_modify_slow(std::uint64_t value, unsigned size) {
 }
 
 void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, unsigned size) {
-    std::uint64_t linear = linear_for_read(segment, offset, size);
+    const std::uint64_t linear = linear_for_read(segment, offset, size);
+    watch_data(linear, size, mmu::Access::read);
     auto* bytes = static_cast<std::byte*>(to);
     for (unsigned done = 0; done < size;) {
         const mmu::GuestLinear at{(linear + done) & linear_mask_};
@@ -412,6 +421,7 @@ void Processor::probe_write(SegmentName segment, std::uint64_t offset, unsigned 
 void Processor::store_bytes(SegmentName segment, std::uint64_t offset, const void* from, unsigned size) {
     probe_write(segment, offset, size);
     const std::uint64_t linear = linear_for_write(segment, offset, size);
+    watch_data(linear, size, mmu::Access::write);
     const auto* bytes = static_cast<const std::byte*>(from);
     for (unsigned done = 0; done < size;) {
         const mmu::GuestLinear at{(linear + done) & linear_mask_};

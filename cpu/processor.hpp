@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/debug/breakpoints.hpp"
 #include "cpu/decode/decode_mode.hpp"
 #include "cpu/environment.hpp"
 #include "cpu/exceptions/fault.hpp"
@@ -99,6 +100,17 @@ class Processor final : public LinearMemory {
         state.rip = target;
     }
     void fall_through(const Instruction& i) { state.rip = next_rip(i); }
+    // A repeated string instruction begins or goes on: how many elements it may do, `at_once` unless it was stopped.
+    std::uint64_t elements_allowed(std::uint64_t at_once) {
+        between_iterations_ = false;
+        return elements_left_ == 0 ? at_once : std::exchange(elements_left_, 0);
+    }
+    // It stops between two iterations, `left` before it would have: that is no delivery point then.
+    void yield(std::uint64_t left) {
+        state.rip = instruction_rip();
+        between_iterations_ = true;
+        elements_left_ = left;
+    }
 
     // --- Memory operands -----------------------------------------------------------------------------------------
     std::uint64_t effective_address(const Instruction& i) const {
@@ -352,14 +364,45 @@ class Processor final : public LinearMemory {
 
     // The engine looks at interrupts, deadlines, single-step and stop requests at the next delivery point.
     void request_attention() { run_until_.store(0, std::memory_order_relaxed); }
-    // A debugger or RFLAGS.TF looks behind every iteration: string instructions then do one and yield.
-    bool stepping() const { return stepping_; }
 
-    // Inhibits interrupts until after the next instruction (STI, MOV SS, POP SS).
-    void shadow_interrupts() {
+    // Inhibits interrupts until after the next instruction (STI; MOV SS and POP SS, which inhibit debug exceptions
+    // too).
+    void shadow_interrupts(bool debug_too) {
         state.interrupt_shadow = true;
+        state.debug_shadow = debug_too;
         request_attention();
     }
+
+    // --- Breakpoints ---------------------------------------------------------------------------------------------
+    // After any change to DR0 to DR3, DR7 or CR4.DE.
+    void debug_registers_changed() {
+        if (breakpoints_.follow(state)) forget_fast_paths();
+    }
+    void set_debug_points(std::vector<DebugPoint> points) {
+        breakpoints_.set_points(std::move(points));
+        forget_fast_paths();
+    }
+    const Breakpoints& breakpoints() const { return breakpoints_; }
+    // What the current instruction has met; the engine acts on it behind the instruction. A repeated string instruction
+    // yields behind the iteration.
+    const BreakpointHits& hits() const { return hits_; }
+    BreakpointHits take_hits() { return std::exchange(hits_, {}); }
+    // An access to ports, permitted and done.
+    void watch_port(std::uint16_t port, unsigned width) {
+        if (breakpoints_.watch_ports()) [[unlikely]] {
+            breakpoints_.meet_port(port, width, hits_);
+            if (hits_.any()) end_block_here();
+        }
+    }
+    // For instructions that do not trap just because RFLAGS.TF was set when they began: says whether they do.
+    void settle_single_step(bool traps) {
+        step_settled_ = true;
+        if (!traps) return;
+        hits_.dr6_bits |= dr6::bs;
+        request_attention();
+    }
+    // Whether the instruction did so since the last call.
+    bool take_step_settled() { return std::exchange(step_settled_, false); }
 
     // Ends the run at this instruction, which has not happened: the Environment said so.
     struct Leave {
@@ -388,7 +431,8 @@ class Processor final : public LinearMemory {
     std::atomic<std::uint64_t> run_until_ = 0;
     // The linear page of the last fetch translation while it still holds; 1 for none.
     std::uint64_t fetch_page_ = 1;
-    bool stepping_ = false;
+    bool between_iterations_ = false;  // of a repeated string instruction, at which RIP is
+    std::uint64_t elements_left_ = 0;  // of what it may do at once, where a breakpoint has stopped it
 
   private:
     static constexpr std::uint64_t address_masks[] = {0xffff, 0xffffffff, ~std::uint64_t{0}};  // by AddressSize
@@ -404,6 +448,17 @@ class Processor final : public LinearMemory {
     // Tables and stacks of 64-bit handlers may be above 4 GiB while compatibility code runs.
     std::uint64_t system_mask() const { return state.in_long_mode() ? ~std::uint64_t{0} : 0xffffffff; }
     std::uint64_t mask_for(std::uint64_t linear) const { return linear >> 32 != 0 ? ~std::uint64_t{0} : linear_mask_; }
+    // Notes what an access by linear address meets.
+    void watch_data(std::uint64_t linear, std::uint64_t size, mmu::Access access) {
+        if (breakpoints_.watch_data()) [[unlikely]] {
+            breakpoints_.meet_data(linear, size, mask_for(linear), access, hits_);
+            if (hits_.any()) end_block_here();
+        }
+    }
+    void end_block_here() {
+        current_->last = true;
+        request_attention();
+    }
     void update_window(SegmentName segment);
     void update_stack();
     void check_segment(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);
@@ -438,6 +493,9 @@ class Processor final : public LinearMemory {
     std::uint64_t code_key_ = 0x100;      // generation << 8 | DecodeMode << 1 | user
     std::array<mmu::Tlb, 3> data_tlbs_;   // supervisor, supervisor with SMAP lifted, user
     std::array<mmu::Tlb, 2> fetch_tlbs_;  // supervisor, user
+    Breakpoints breakpoints_;
+    BreakpointHits hits_;
+    bool step_settled_ = false;
 };
 
 }  // namespace xenolith::cpu

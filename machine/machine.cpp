@@ -370,6 +370,10 @@ RunResult Machine::run(const RunLimits& limits) {
             case cpu::ExitReason::hypercall:
                 stop(RunEnd::run_failed, "a hypercall left the run, and nobody is there to answer it");
                 break;
+            case cpu::ExitReason::debug_point:
+                result_.debug_point = exit.point;
+                stop(RunEnd::debug_point, fmt::format("a debug point at {:#x} was reached", exit.point.linear));
+                break;
             case cpu::ExitReason::failed:
                 result_.error_number = exit.error_number;
                 stop(RunEnd::run_failed,

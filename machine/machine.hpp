@@ -66,7 +66,7 @@ struct RunLimits {
     // Keys may still come: an idle CPU that no timer will wake is not the end of the run.
     bool waits_for_input = false;
     // Called about fifty times a second of the host's time. Returning false ends the run.
-    std::function<bool(const Totals&)> progress;
+    std::function<bool(const Totals&)> progress = {};
 };
 
 enum class RunEnd : std::uint8_t {
@@ -83,13 +83,15 @@ enum class RunEnd : std::uint8_t {
     reset,        // the guest asked for a reset, which this machine does not do
     run_failed,   // as KVM_RUN would: `error_number`
     host_limit,   // the host cannot go on, for instance because its KVM lacks an instruction
+    debug_point,  // one of Engine::set_debug_points
 };
 
 struct RunResult {
     RunEnd end = RunEnd::halted;
     std::uint32_t status = 0;
     int error_number = 0;
-    std::string reason;  // one line, in words
+    cpu::DebugPoint debug_point = {};  // with `debug_point`: the one that was met
+    std::string reason;                // one line, in words
     Totals totals;
 };
 
@@ -123,6 +125,8 @@ class Machine final : private cpu::Environment {
     // Another logical processor, on the same memory and in the same world, numbered 1 and up. run() drives the first
     // one alone: the caller runs the others itself, each in its turn and never two at a time.
     cpu::Engine& add_vcpu();
+    unsigned vcpu_count() const { return static_cast<unsigned>(more_engines_.size() + 1); }
+    cpu::Engine& engine(unsigned vcpu) { return vcpu == 0 ? *engine_ : *more_engines_[vcpu - 1]; }
     const cpu::CpuModel& model() const { return model_; }
     const cpu::Timing& timing() const { return timing_; }
     Timeline& timeline() { return timeline_; }

@@ -42,10 +42,10 @@ void list_fields(Archive& archive, T& s) {
 
 template <class Archive, machine::Of<CpuState> T>
 void list_fields(Archive& archive, T& s) {
-    static_assert(machine::field_count<CpuState>() == 24);
+    static_assert(machine::field_count<CpuState>() == 26);
     archive(s.registers, s.rip, s.rflags, s.segments, s.ldtr, s.tr, s.gdtr, s.idtr, s.cr0, s.cr2, s.cr3, s.cr4, s.cr8,
             s.xcr0, s.pdpte, s.debug_address, s.dr6, s.dr7, s.msr, s.floating_point, s.activity, s.interrupt_shadow,
-            s.nmi_blocked, s.nmi_pending);
+            s.debug_shadow, s.pending_debug, s.nmi_blocked, s.nmi_pending);
 }
 
 template <class Archive, machine::Of<EngineMemory> T>

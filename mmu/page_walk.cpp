@@ -272,6 +272,37 @@ bool translate_quietly(const GuestMemory& memory, const PagingContext& context, 
     return true;
 }
 
+WalkTrace trace_walk(const GuestMemory& memory, const PagingContext& context, GuestLinear address) {
+    const std::uint64_t linear = usable_linear(context, address);
+    WalkTrace trace;
+    if ((context.cr0 & cr0_pg) == 0) {
+        trace.physical = {linear};
+        trace.user = trace.writable = trace.executable = true;
+        return trace;
+    }
+    Chain chain;
+    switch (follow(memory, context, linear, chain)) {
+        case Ending::mapped: trace.ending = WalkTrace::Ending::mapped; break;
+        case Ending::not_present: trace.ending = WalkTrace::Ending::not_present; break;
+        case Ending::reserved_bit: trace.ending = WalkTrace::Ending::reserved_bit; break;
+    }
+    const bool four_levels = in_ia32e_mode(context), narrow = chain.entry_size == 4;
+    if (!four_levels && !narrow) trace.entries.push_back({{}, context.pdpte[(linear >> 30) & 3], 30, true});
+    unsigned shift = four_levels ? 39 : narrow ? 22 : 21;
+    for (std::size_t index = 0; index < chain.length; ++index) {
+        const Entry& entry = chain.entries[index];
+        trace.entries.push_back({entry.address, entry.value, static_cast<std::uint8_t>(shift), false});
+        shift = narrow ? 12 : shift - 9;
+    }
+    if (trace.ending != WalkTrace::Ending::mapped) return trace;
+    trace.physical = {chain.physical};
+    trace.mapping_size = chain.mapping_size;
+    trace.user = (chain.all & entry_user) != 0;
+    trace.writable = (chain.all & entry_writable) != 0;
+    trace.executable = (chain.any & entry_no_execute) == 0;
+    return trace;
+}
+
 bool load_pdptes(const GuestMemory& memory, std::uint64_t cr3, std::uint8_t physical_address_bits,
                  std::array<std::uint64_t, 4>& pdpte) {
     std::array<std::uint64_t, 4> loaded{};

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <variant>
+#include <vector>
 
 #include "mmu/address.hpp"
 #include "mmu/guest_memory.hpp"
@@ -59,6 +60,27 @@ std::variant<Translation, PageFaultInformation> walk(GuestMemory& memory, const 
 // The same without side effects and without access checks: for debuggers and the timeline. False if not mapped.
 bool translate_quietly(const GuestMemory& memory, const PagingContext& context, GuestLinear address,
                        GuestPhysical& physical);
+
+// One paging-structure entry that a walk comes by.
+struct WalkedEntry {
+    GuestPhysical address;          // of the entry; not with `in_register`
+    std::uint64_t value = 0;        // narrow entries in the low half
+    std::uint8_t index_shift = 12;  // the lowest bit of the linear address that chose it: 39, 30, 22 or 21, 12
+    bool in_register = false;       // a PDPTE register of PAE paging
+};
+
+// A walk to be looked at, as a debugger shows it: no side effects, and rights told instead of judged.
+struct WalkTrace {
+    enum class Ending : std::uint8_t { no_paging, mapped, not_present, reserved_bit };
+    Ending ending = Ending::no_paging;
+    std::vector<WalkedEntry> entries;  // from the root; the last one is where the walk ended
+    GuestPhysical physical;            // of the byte asked for, and
+    std::uint64_t mapping_size = 0;    // bytes the leaf maps: both only if mapped
+    // What all the entries together allow (SDM vol. 3A, 4.6).
+    bool user = false, writable = false, executable = false;
+};
+
+WalkTrace trace_walk(const GuestMemory& memory, const PagingContext& context, GuestLinear address);
 
 // Loads the four PDPTEs that PAE paging uses from CR3 (SDM vol. 3A, 4.4.1). False if a present one has a reserved
 // bit set or memory could not be read: the caller raises #GP(0) and keeps the old registers.

@@ -20,13 +20,14 @@ std::uint32_t external_bit(const Event& event) { return is_software(event.kind) 
 
 std::uint32_t gate_error(const Event& event) { return event.vector * 8u + 2u + external_bit(event); }
 
-// SDM vol. 3B, 17.3.1.1: an instruction breakpoint is the one fault that does not push RF as 1.
+// SDM vol. 3B, 17.3.1.1: an instruction breakpoint is the one fault that does not push RF as 1. Between two iterations
+// of a string instruction RF is set already.
 std::uint64_t flags_to_push(const Processor& processor, const Event& event) {
     const std::uint64_t flags = processor.rflags_value();
     const bool instruction_breakpoint =
         event.vector == static_cast<std::uint8_t>(Vector::debug) && (event.dr6_bits & debug_extension_mask) == 0;
     const bool resumes = event.kind == Event::Kind::fault && !instruction_breakpoint;
-    return resumes || event.between_iterations ? flags | rflags::rf : flags;
+    return resumes ? flags | rflags::rf : flags;
 }
 
 // What the CPU records of an event before it looks for a handler.
@@ -34,7 +35,8 @@ void record(Processor& processor, const Event& event) {
     CpuState& state = processor.state;
     if (event.page_fault_address) state.cr2 = *event.page_fault_address;
     if (event.vector == static_cast<std::uint8_t>(Vector::debug) && event.kind != Event::Kind::software_int) {
-        state.dr6 |= event.dr6_bits;
+        // B0 to B3 tell of this exception; what else DR6 holds only software clears (SDM vol. 3B, 17.2.3).
+        if (event.dr6_bits != 0) state.dr6 = (state.dr6 & ~dr6::breakpoints) | event.dr6_bits;
         state.dr7 &= ~dr7::gd;
         state.msr.debugctl &= ~std::uint64_t{1};  // LBR (SDM vol. 3B, 17.4.4)
     }
@@ -43,7 +45,7 @@ void record(Processor& processor, const Event& event) {
 
 void commit_flags(Processor& processor, std::uint64_t cleared) {
     processor.set_rflags_value(processor.rflags_value() & ~cleared);
-    processor.state.interrupt_shadow = false;
+    processor.state.interrupt_shadow = processor.state.debug_shadow = false;
 }
 
 // --- Real mode, and VM86 with redirection

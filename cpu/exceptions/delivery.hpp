@@ -27,7 +27,6 @@ struct Event {
     std::optional<std::uint32_t> error_code = std::nullopt;
     std::optional<std::uint64_t> page_fault_address = std::nullopt;  // goes to CR2
     std::uint64_t dr6_bits = 0;                                      // added to DR6
-    bool between_iterations = false;  // a string instruction goes on after it: RF is pushed as 1 (vol. 3B, 17.3.1.1)
 
     static Event from(const Fault& fault);
 };

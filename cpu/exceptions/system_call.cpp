@@ -19,6 +19,12 @@ void enter_flat(Processor& processor, std::uint16_t code, std::uint16_t stack, u
     processor.mode_changed();
 }
 
+// SYSCALL and SYSRET trap by the trap flag as they leave it: the system is not stepped into if SFMASK clears TF, and
+// the step that follows a system call of the program is SYSRET's.
+void settle_single_step(Processor& processor) {
+    processor.settle_single_step((processor.state.rflags & rflags::tf) != 0);
+}
+
 std::uint16_t selector_of(std::uint64_t msr, unsigned shift) { return static_cast<std::uint16_t>(msr >> shift); }
 
 std::uint16_t plus(std::uint16_t selector, unsigned bytes) {
@@ -44,6 +50,7 @@ void system_call(Processor& processor) {
         enter_flat(processor, code, plus(code, 8), 32, 0, state.msr.star & 0xffffffff);
         processor.set_rflags_value(flags & ~(rflags::if_ | rflags::vm));
     }
+    settle_single_step(processor);
 }
 
 void system_return(Processor& processor, bool wide) {
@@ -60,6 +67,7 @@ void system_return(Processor& processor, bool wide) {
     processor.set_rflags_value(processor.code64() ? state.registers[r11] & returned_flags
                                                   : processor.rflags_value() | rflags::if_);
     enter_flat(processor, wide ? plus(base, 16) : base, plus(base, 8), wide ? 64 : 32, 3, target);
+    settle_single_step(processor);
 }
 
 void system_enter(Processor& processor) {

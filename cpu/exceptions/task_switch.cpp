@@ -192,12 +192,13 @@ void become(Processor& processor, const Task& task, const SegmentRegister& tss, 
     for (unsigned n = 0; n < 6; ++n) state.segments[n] = null_segment(task.selectors[n]);
     state.segment(SegmentName::ss) = null_stack_segment(task.selectors[static_cast<unsigned>(SegmentName::ss)], cpl);
     state.ldtr = null_segment(task.ldt);
-    state.interrupt_shadow = false;
+    state.interrupt_shadow = state.debug_shadow = false;
     state.rip = task.instruction_pointer;
     // A fault from here on is undone to the new task's first instruction.
     state.registers[CpuState::rip_slot] = state.rip - processor.current().start;
     processor.set_rflags_value(flags);
     processor.mode_changed();
+    processor.debug_registers_changed();
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ Interpreter::~Interpreter() { processor_.memory.remove_listener(this); }
 void Interpreter::set_state(const CpuState& state) {
     processor_.load_state(state);
     pending_.reset();
+    at_delivery_point_ = true;
 }
 
 EngineMemory Interpreter::remember() const {
@@ -84,6 +85,9 @@ Exit Interpreter::run(const Budget& budget) {
     deadline_ = budget.until_cycles;
     const std::uint64_t most = ~std::uint64_t{0} - p.instructions_;
     instruction_end_ = p.instructions_ + std::min(budget.instructions, most);
+    run_start_ = p.state.rip;
+    instructions_at_start_ = p.instructions_;
+    choose_pace();
     p.request_attention();
     for (;;) {
         try {
@@ -96,12 +100,16 @@ Exit Interpreter::run(const Budget& budget) {
             } catch (const TripleFault&) {
                 pending_.reset();
                 p.state.activity = Activity::shutdown;
+                at_delivery_point_ = true;
                 p.request_attention();
             }
         } catch (const Processor::Leave& why) {
             undo_current();
+            at_delivery_point_ = true;
             return why.kind == Processor::Leave::Kind::hypercall ? Exit{ExitReason::hypercall}
                                                                  : Exit{ExitReason::failed, why.error_number};
+        } catch (const PointReached& reached) {
+            return {.reason = ExitReason::debug_point, .point = reached.point};
         }
     }
 }
@@ -109,6 +117,8 @@ Exit Interpreter::run(const Budget& budget) {
 void Interpreter::deliver_pending() {
     deliver(processor_, *pending_);
     pending_.reset();
+    at_delivery_point_ = true;
+    processor_.elements_left_ = 0;
     processor_.stand_between_instructions();
     processor_.request_attention();
 }
@@ -119,19 +129,26 @@ void Interpreter::undo_current() {
     p.cycles_ = p.now();
     p.instructions_ = p.instruction_count();
     p.state.rip = p.instruction_rip();
+    p.take_hits();
+    p.between_iterations_ = false;
     p.stand_between_instructions();
 }
 
 Exit Interpreter::run_blocks() {
     Processor& p = processor_;
-    for (bool at_delivery_point = true;;) {
-        if (at_delivery_point && p.cycles_ >= p.run_until_.load(std::memory_order_relaxed)) [[unlikely]] {
+    // The member's copy, which is brought up to date wherever somebody looks at it.
+    for (bool at_delivery_point = at_delivery_point_;;) {
+        if (at_delivery_point ? p.cycles_ >= p.run_until_.load(std::memory_order_relaxed) : must_attend())
+            [[unlikely]] {
+            at_delivery_point_ = at_delivery_point;
             if (const std::optional<Exit> exit = attend()) return *exit;
+            at_delivery_point = at_delivery_point_;
+            // Delivering an event may itself have met a breakpoint.
+            if (p.hits().any()) continue;
         }
-        const Block& block = *next_block();
+        const Block& block = *next_block(at_delivery_point);
         if (careful_) [[unlikely]] {
-            execute_some(block);
-            at_delivery_point = true;
+            at_delivery_point = execute_some(block);
             continue;
         }
         const std::uint64_t page = p.state.rip & ~mmu::page_mask;
@@ -139,6 +156,13 @@ Exit Interpreter::run_blocks() {
         at_delivery_point = last.delivery_point || (p.state.rip & ~mmu::page_mask) != page;
         p.state.registers[CpuState::rip_slot] = p.state.rip;
     }
+}
+
+// What does not wait for a delivery point.
+bool Interpreter::must_attend() const {
+    const Processor& p = processor_;
+    if (p.cycles_ < p.run_until_.load(std::memory_order_relaxed)) return false;
+    return p.hits().any() || p.state.pending_debug != 0 || p.instructions_ >= instruction_end_;
 }
 
 const Instruction& Interpreter::execute(const Block& block) {
@@ -154,18 +178,22 @@ const Instruction& Interpreter::execute(const Block& block) {
     return *instruction;
 }
 
-// Runs one instruction of the block, or no more than the budget has left, then asks for attention.
-void Interpreter::execute_some(const Block& block) {
+// Runs one instruction of the block, or no more than the budget and the next breakpoint leave, then asks for attention.
+// Whether a delivery point is behind the last.
+bool Interpreter::execute_some(const Block& block) {
     Processor& p = processor_;
-    const std::uint64_t left = instruction_end_ - p.instructions_;
-    const std::uint64_t count = single_ ? std::min<std::uint64_t>(left, 1) : left;
-    const std::uint64_t flags_before = p.state.rflags;
-    const bool was_shadowed = p.state.interrupt_shadow;
-    p.stepping_ = single_;
-    p.state.interrupt_shadow = false;
-    const Instruction* instruction = block.instructions.get();
+    const bool alone = std::exchange(single_, false);
+    const std::uint64_t most = std::min<std::uint64_t>(std::exchange(most_, no_limit), alone ? 1 : no_limit);
+    const std::uint64_t count = std::min(instruction_end_ - p.instructions_, most);
+    const std::uint64_t flags_before = p.state.rflags, page = p.state.rip & ~mmu::page_mask;
+    const bool was_shadowed = p.state.interrupt_shadow, was_debug_shadowed = p.state.debug_shadow;
     p.request_attention();
-    if (count == 0) return;
+    if (count == 0) return true;
+    // RF covers one instruction, and does not cover the one that sets it (SDM vol. 3B, 17.3.1.1).
+    p.state.rflags &= ~rflags::rf;
+    p.state.interrupt_shadow = p.state.debug_shadow = false;
+    p.take_step_settled();
+    const Instruction* instruction = block.instructions.get();
     try {
         for (std::uint64_t done = 1;; ++done) {
             p.current_ = instruction;
@@ -175,52 +203,60 @@ void Interpreter::execute_some(const Block& block) {
         }
     } catch (...) {
         p.state.interrupt_shadow = was_shadowed;
-        p.stepping_ = false;
+        p.state.debug_shadow = was_debug_shadowed;
+        p.state.rflags |= flags_before & rflags::rf;
         throw;
     }
     finish(*instruction);
-    p.stepping_ = false;
     p.stand_between_instructions();
-    if (single_) after_single_step(flags_before);
+    // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set; MOV SS and POP SS swallow
+    // it.
+    const bool settled = p.take_step_settled();
+    if ((flags_before & rflags::tf) != 0 && !settled && !p.state.debug_shadow) p.state.pending_debug |= dr6::bs;
+    return alone || instruction->delivery_point || (p.state.rip & ~mmu::page_mask) != page;
 }
 
-void Interpreter::finish(const Instruction& instruction) {
+inline void Interpreter::finish(const Instruction& instruction) {
     Processor& p = processor_;
-    const std::uint64_t start = p.instruction_rip(), next = p.next_rip();
     p.cycles_ += instruction.cost_before + instruction.cost;
-    // A string instruction that yields before its count is zero has not completed.
-    const bool yielded = instruction.repeat != Repeat::none && instruction.transfers_control && p.state.rip == start;
-    p.instructions_ += instruction.ordinal + (yielded ? 0u : 1u);
-    if (!instruction.transfers_control) p.state.rip = p.code64() ? next : next & 0xffffffff;
-}
-
-void Interpreter::after_single_step(std::uint64_t flags_before) {
-    Processor& p = processor_;
-    single_ = false;
-    // RF covers one instruction, and the one that sets it does not count (SDM vol. 3B, 17.3.1.1).
-    if ((flags_before & rflags::rf) != 0) p.state.rflags &= ~rflags::rf;
-    // SDM vol. 3B, 17.3.1.4: the trap comes behind the instruction that began with TF set.
-    if ((flags_before & rflags::tf) != 0) {
-        pending_ =
-            Event{.vector = static_cast<std::uint8_t>(Vector::debug), .kind = Event::Kind::trap, .dr6_bits = dr6::bs};
-        deliver_pending();
+    p.instructions_ += instruction.ordinal + 1u;
+    if (!instruction.transfers_control) {
+        const std::uint64_t next = p.next_rip(instruction);
+        p.state.rip = p.code64() ? next : next & 0xffffffff;
+    } else if (p.between_iterations_) [[unlikely]] {
+        // A string instruction that yields before its count is zero has not completed. That a breakpoint stopped it is
+        // not to be seen in what it costs.
+        --p.instructions_;
+        if (p.elements_left_ != 0) p.cycles_ -= instruction.cost;
     }
 }
 
-// Looks at everything that may come between two instructions, in the order of SDM vol. 3A, table 6-2.
+void Interpreter::choose_pace() {
+    const CpuState& state = processor_.state;
+    single_ = state.interrupt_shadow || (state.rflags & (rflags::tf | rflags::rf)) != 0;
+    careful_ = single_ || instruction_end_ != ~std::uint64_t{0};
+    most_ = no_limit;
+}
+
+// Looks at everything that may come between two instructions, in the order of SDM vol. 3A, table 6-2. Where there is no
+// delivery point, at what does not wait for one.
 std::optional<Exit> Interpreter::attend() {
     Processor& p = processor_;
+    CpuState& state = p.state;
     p.stand_between_instructions();
+    // That a string instruction has begun shows as RF: whatever comes now pushes it (SDM vol. 3B, 17.3.1.1).
+    if (std::exchange(p.between_iterations_, false)) state.rflags |= rflags::rf;
+    if (p.elements_left_ != 0) at_delivery_point_ = false;
+    if (const std::optional<Exit> exit = act_on_hits()) return exit;
+    if (!at_delivery_point_) {
+        if (p.instructions_ >= instruction_end_) return leave_with(ExitReason::instructions);
+        return std::nullopt;
+    }
     p.run_until_.store(deadline_, std::memory_order_relaxed);
-    const auto leave_with = [&](ExitReason reason) {
-        p.request_attention();
-        return Exit{reason};
-    };
     if (blocks_.has_dropped_many()) {
         jump_cache_.assign(jump_cache_size, {});
         blocks_.free_dropped();
     }
-    CpuState& state = p.state;
     if (state.activity == Activity::shutdown) return leave_with(ExitReason::shutdown);
     if (stop_requested_.exchange(false)) return leave_with(ExitReason::stopped);
     if (p.cycles_ >= deadline_) return leave_with(ExitReason::deadline);
@@ -240,25 +276,95 @@ std::optional<Exit> Interpreter::attend() {
         }
     }
     if (state.activity == Activity::halted) return leave_with(ExitReason::halted);
-    single_ = state.interrupt_shadow || (state.rflags & (rflags::tf | rflags::rf)) != 0;
-    careful_ = single_ || instruction_end_ != ~std::uint64_t{0};
+    choose_pace();
     return std::nullopt;
 }
 
+Exit Interpreter::leave_with(ExitReason reason) {
+    processor_.request_attention();
+    // A run that would end by itself where a debugger waits says so: the next one starts there, and would not.
+    const bool goes_on =
+        reason == ExitReason::deadline || reason == ExitReason::instructions || reason == ExitReason::stopped;
+    if (goes_on && processor_.breakpoints().watch_code()) {
+        const BreakpointHits hits = code_hits(processor_.code_linear(processor_.state.rip));
+        if (hits.point) {
+            if (reason == ExitReason::stopped) stop_requested_.store(true);
+            return {.reason = ExitReason::debug_point, .point = *hits.point};
+        }
+    }
+    return {reason};
+}
+
+// --- Breakpoints -------------------------------------------------------------------------------------------------
+//
+// A page with watched data has no fast path in the TLB, so accesses to it come by Processor's slow way, which notes
+// what they meet and ends the block behind the instruction. A block with a watched instruction in it is not put into
+// the jump cache, so find_block sees it each time, and has it run only as far as that instruction. All other code and
+// data goes as fast as ever, and interrupts come where they always would.
+
+void Interpreter::set_debug_points(std::vector<DebugPoint> points) { processor_.set_debug_points(std::move(points)); }
+
+// Data, ports and single steps: the instruction that met them is over.
+std::optional<Exit> Interpreter::act_on_hits() {
+    Processor& p = processor_;
+    CpuState& state = p.state;
+    const BreakpointHits hits = p.take_hits();
+    state.pending_debug |= hits.dr6_bits;
+    if (hits.point) {
+        p.request_attention();
+        return Exit{.reason = ExitReason::debug_point, .point = *hits.point};
+    }
+    if (state.pending_debug == 0 || state.debug_shadow) return std::nullopt;
+    // SDM vol. 2A, HLT: a debug exception ends it.
+    if (state.activity == Activity::halted) state.activity = Activity::running;
+    pending_ = Event{.vector = static_cast<std::uint8_t>(Vector::debug),
+                     .kind = Event::Kind::trap,
+                     .dr6_bits = std::exchange(state.pending_debug, 0)};
+    deliver_pending();
+    return std::nullopt;
+}
+
+// What the instruction at `linear` meets before it begins.
+BreakpointHits Interpreter::code_hits(std::uint64_t linear) const {
+    const Processor& p = processor_;
+    BreakpointHits hits;
+    if ((p.state.rflags & rflags::rf) != 0 || p.between_iterations_) return hits;
+    p.breakpoints().meet_code(linear, hits);
+    if (p.state.debug_shadow) hits.dr6_bits = 0;
+    if (p.state.rip == run_start_ && p.instructions_ == instructions_at_start_) hits.point.reset();
+    return hits;
+}
+
+// How many instructions of the block may run at once: those before the next one that is watched.
+std::uint32_t Interpreter::instructions_before_breakpoint(const Block& block, std::uint64_t linear) const {
+    const Breakpoints& breakpoints = processor_.breakpoints();
+    std::uint32_t count = 1;
+    while (count < block.count && !breakpoints.watch_instruction(linear + block.instructions[count].start)) ++count;
+    return count;
+}
+
 // The block at CS:RIP. Raises what the fetch raises.
-Block* Interpreter::next_block() {
+Block* Interpreter::next_block(bool at_delivery_point) {
     Processor& p = processor_;
     const std::uint64_t linear = p.code_linear(p.state.rip);
     JumpCacheEntry& entry = jump_cache_[(linear ^ linear >> 14) % jump_cache_size];
     if (entry.linear == linear && entry.key == p.code_key() && (linear & ~mmu::page_mask) == p.fetch_page_ &&
         entry.block->valid) [[likely]]
         return entry.block;
+    at_delivery_point_ = at_delivery_point;
     return find_block(linear, entry);
 }
 
 Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
     Processor& p = processor_;
     p.stand_between_instructions();
+    // SDM vol. 3A, table 6-2: a breakpoint comes before what the fetch raises.
+    const bool watch_code = p.breakpoints().watch_code();
+    if (watch_code) [[unlikely]] {
+        const BreakpointHits hits = code_hits(linear);
+        if (hits.point) throw PointReached{*hits.point};
+        if (hits.dr6_bits != 0) throw Fault{Vector::debug, std::nullopt, 0, hits.dr6_bits};
+    }
     if (p.code64() ? !mmu::GuestLinear{p.state.rip}.is_canonical() : p.state.rip >= p.code_end())
         p.raise(Vector::general_protection, 0);
     const mmu::GuestPhysical physical = p.translate_fetch(linear);
@@ -274,13 +380,16 @@ Block* Interpreter::find_block(std::uint64_t linear, JumpCacheEntry& entry) {
         const mmu::GuestPhysical second = p.translate_fetch((linear & ~mmu::page_mask) + mmu::page_size);
         block = blocks_.make_crossing(physical, second.page(), mode);
     }
-    // Blocks that cross a page ask for their second translation each time, and those that reach the end of CS are
-    // cut short each time: neither goes into the jump cache.
+    // Blocks that cross a page ask for their second translation each time, and those that reach the end of CS or hold
+    // a breakpoint are cut short each time: none of them goes into the jump cache.
     if (!p.code64() && p.state.rip + block->bytes > p.code_end()) {
         const std::uint32_t count = instructions_within_limit(*block);
         if (count == 0) p.raise(Vector::general_protection, 0);
         single_ = careful_ = true;
         p.request_attention();
+    } else if (watch_code && p.breakpoints().watch_code_in(linear, block->bytes)) [[unlikely]] {
+        most_ = instructions_before_breakpoint(*block, linear);
+        careful_ = true;
     } else if (!block->crosses_page) {
         entry = {linear, p.code_key(), block};
     }

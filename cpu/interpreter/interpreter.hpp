@@ -36,6 +36,7 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     void set_interrupt_line(bool asserted) override;
     void raise_nmi() override;
     void set_task_priority(std::uint8_t cr8) override { processor_.state.cr8 = cr8; }
+    void set_debug_points(std::vector<DebugPoint> points) override;
     void request_stop() override;
 
     // For tests of single instructions.
@@ -49,6 +50,11 @@ class Interpreter final : public Engine, private mmu::CodeListener {
         Block* block = nullptr;
     };
     static constexpr std::size_t jump_cache_size = 1 << 14;
+    static constexpr std::uint32_t no_limit = ~std::uint32_t{0};
+    // Thrown before the instruction of an execute point.
+    struct PointReached {
+        DebugPoint point;
+    };
 
     // CodeListener
     void code_written(mmu::GuestPhysical start, std::uint64_t size) override;
@@ -56,14 +62,19 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     void remark_code(mmu::GuestPhysical page) override;
 
     Exit run_blocks();
+    bool must_attend() const;
     std::optional<Exit> attend();
-    Block* next_block();
+    Exit leave_with(ExitReason reason);
+    void choose_pace();
+    std::optional<Exit> act_on_hits();
+    BreakpointHits code_hits(std::uint64_t linear) const;
+    std::uint32_t instructions_before_breakpoint(const Block& block, std::uint64_t linear) const;
+    Block* next_block(bool at_delivery_point);
     Block* find_block(std::uint64_t linear, JumpCacheEntry& entry);
     std::uint32_t instructions_within_limit(const Block& block);
     const Instruction& execute(const Block& block);
-    void execute_some(const Block& block);
+    bool execute_some(const Block& block);
     void finish(const Instruction& instruction);
-    void after_single_step(std::uint64_t flags_before);
     void undo_current();
     void deliver_pending();
 
@@ -73,8 +84,12 @@ class Interpreter final : public Engine, private mmu::CodeListener {
     std::vector<JumpCacheEntry> jump_cache_;
     std::uint64_t deadline_ = 0;
     std::uint64_t instruction_end_ = 0;
-    bool careful_ = false;  // blocks are not run whole: a single step, or a budget of instructions
-    bool single_ = false;   // the next instruction runs alone
+    bool at_delivery_point_ = true;  // outlives a run: where one ends changes nothing for the guest
+    bool careful_ = false;           // blocks are not run whole: a single step, a budget, a breakpoint
+    bool single_ = false;            // the next instruction runs alone
+    std::uint32_t most_ = no_limit;  // instructions that the next block may run at once
+    // Where the run began, and the count then: it does not stop at an execute point there.
+    std::uint64_t run_start_ = 0, instructions_at_start_ = 0;
     bool interrupt_line_ = false;
     std::atomic<bool> stop_requested_ = false;
     std::optional<Event> pending_;  // an event whose delivery has begun and not yet succeeded

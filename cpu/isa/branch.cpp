@@ -193,6 +193,8 @@ const Row* near_or_far_return(const Row& self, const Shape& shape) {
 void interrupt(Processor& p, std::uint8_t vector, Event::Kind kind) {
     p.state.rip = p.code64() ? p.next_rip() : p.next_rip() & 0xffffffff;
     deliver(p, {.vector = vector, .kind = kind});
+    // The trap flag is clear by now: the handler's first instruction is not stepped over (SDM vol. 3B, 17.3.1.4).
+    p.settle_single_step(false);
 }
 
 void interrupt_n(Processor& p, const Instruction& i) {

@@ -83,6 +83,7 @@ void write_cr4(Processor& processor, std::uint64_t value) {
     constexpr std::uint64_t translation = cr4::pse | cr4::pae | cr4::pge | cr4::pcide | cr4::smep | cr4::smap;
     if ((changed & translation) != 0) processor.flush_translations();
     processor.mode_changed();
+    processor.debug_registers_changed();
 }
 
 void write_cr8(Processor& processor, std::uint64_t value) {
@@ -125,7 +126,7 @@ void write_debug_register(Processor& processor, unsigned number, std::uint64_t v
         else
             state.dr7 = (value & dr7_writable) | dr7::fixed_one;
     }
-    processor.mode_changed();
+    processor.debug_registers_changed();
     processor.request_attention();
 }
 

@@ -45,7 +45,7 @@ struct Instruction {
     std::uint8_t stack_width = 0;        // bytes of SP in use follow SS.B; this is what PUSH and POP move
     std::uint8_t length = 0;             // bytes of the encoding
     std::uint8_t ordinal = 0;            // position in its block
-    bool last : 1 = false;               // the block ends here
+    mutable bool last : 1 = false;       // the block ends here; set when what it accesses is watched
     bool transfers_control : 1 = false;  // execute writes RIP
     bool delivery_point : 1 = false;     // interrupts and deadlines are taken behind it
     bool segment_override : 1 = false;

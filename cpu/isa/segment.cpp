@@ -33,7 +33,7 @@ std::uint16_t source(Processor& p, const Instruction& i, unsigned position) {
 void move_to_segment(Processor& p, const Instruction& i) {
     const auto name = static_cast<SegmentName>(i.registers[0]);
     load_segment(p, name, source(p, i, 1));
-    if (name == SegmentName::ss) p.shadow_interrupts();
+    if (name == SegmentName::ss) p.shadow_interrupts(true);
 }
 
 template <std::unsigned_integral T>

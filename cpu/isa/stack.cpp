@@ -108,7 +108,7 @@ struct Pop {
         const std::uint64_t after = stack_pointer_after(p, sizeof(T));
         load_segment(p, Segment, static_cast<std::uint16_t>(value));
         p.state.registers[rsp] = after;
-        if constexpr (Segment == SegmentName::ss) p.shadow_interrupts();
+        if constexpr (Segment == SegmentName::ss) p.shadow_interrupts(true);
     }
 };
 

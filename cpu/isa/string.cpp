@@ -3,7 +3,8 @@
 // A repeated instruction is a loop that any element may leave by a fault: counter and indexes are brought up
 // to date after each element, so the fault finds them as the CPU would show them, and the instruction can be
 // started again. It also leaves by itself after a bounded number of elements, with RIP unmoved, so that
-// interrupts and deadlines get their turn; under the trap flag that bound is one. The bound counts elements
+// interrupts and deadlines get their turn; under the trap flag that bound is one, and an element that meets a
+// breakpoint is the last. The bound counts elements
 // alone, so it is part of what the guest sees the same way each time.
 //
 // MOVS and STOS forward over ordinary memory go in runs, each within one page on either side. A run has
@@ -148,6 +149,7 @@ struct InputString {
         p.probe_write(SegmentName::es, p.get<A>(rdi), sizeof(T));
         p.charge(p.timing.plain_trap().total());
         const std::uint32_t value = p.environment.port_read(p.moment(), port, sizeof(T));
+        p.watch_port(port, sizeof(T));
         p.store<T>(SegmentName::es, p.get<A>(rdi), static_cast<T>(value));
         advance<T, A>(p, rdi);
     }
@@ -166,6 +168,7 @@ struct OutputString {
         const T value = p.load<T>(i.segment, p.get<A>(rsi));
         p.charge(p.timing.plain_trap().total());
         p.environment.port_write(p.moment(), port, sizeof(T), value, p.state, p);
+        p.watch_port(port, sizeof(T));
         advance<T, A>(p, rsi);
     }
 };
@@ -211,7 +214,9 @@ void compare_once(Processor& p, const Instruction& i) {
     p.charge(p.timing.string_iteration);
 }
 
-std::uint64_t elements_allowed(const Processor& p) { return (p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once; }
+std::uint64_t elements_allowed(Processor& p) {
+    return p.elements_allowed((p.state.rflags & rflags::tf) != 0 ? 1 : elements_at_once);
+}
 
 template <class Operation, class T, class A>
 std::uint64_t elements_done(Processor& p, const Instruction& i, std::uint64_t limit) {
@@ -228,8 +233,8 @@ void repeated(Processor& p, const Instruction& i) {
     if constexpr (requires { Operation::template before_all<T>(p); }) Operation::template before_all<T>(p);
     std::uint64_t allowed = elements_allowed(p);
     while (p.get<A>(rcx) != 0) {
-        if (allowed == 0) {
-            p.state.rip = p.instruction_rip();
+        if (allowed == 0 || p.hits().any()) {
+            p.yield(allowed);
             return;
         }
         const std::uint64_t done =
@@ -252,11 +257,11 @@ void compare_repeated(Processor& p, const Instruction& i) {
         p.set<A>(rcx, static_cast<A>(p.get<A>(rcx) - 1));
         p.charge(p.timing.string_iteration);
         const bool ends = p.get<A>(rcx) == 0 || (values.left == values.right) != WhileEqual;
-        const bool yields = --allowed == 0;
+        const bool yields = --allowed == 0 || p.hits().any();
         if (ends || yields || flags_each_time) set_flags<T>(p, values);
         if (ends) break;
         if (yields) {
-            p.state.rip = p.instruction_rip();
+            p.yield(allowed);
             return;
         }
     }

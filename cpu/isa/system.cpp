@@ -178,7 +178,7 @@ void set_interrupt_flag(Processor& p, const Instruction&) {
         flags |= rflags::vif;
     } else if ((flags & rflags::if_) == 0) {
         flags |= rflags::if_;
-        p.shadow_interrupts();
+        p.shadow_interrupts(false);
     }
 }
 
@@ -214,6 +214,7 @@ void in(Processor& p, const Instruction& i) {
     show_state(p);
     const std::uint32_t value = p.environment.port_read(p.moment(), port, sizeof(T));
     p.charge_instead(p.timing.plain_trap().total());
+    p.watch_port(port, sizeof(T));
     p.set(rax, static_cast<T>(value));
 }
 
@@ -223,6 +224,7 @@ void out(Processor& p, const Instruction& i) {
     check_io_permission(p, port, sizeof(T));
     show_state(p);
     p.environment.port_write(p.moment(), port, sizeof(T), p.get<T>(rax), p.state, p);
+    p.watch_port(port, sizeof(T));
     p.charge_instead(p.timing.plain_trap().total());
 }
 

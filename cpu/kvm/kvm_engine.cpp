@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include "cpu/exceptions/fault.hpp"
+#include "cpu/kvm/breakpoint_probe.hpp"
 #include "cpu/kvm/instruction_bytes.hpp"
 #include "cpu/kvm/kvm_cpuid.hpp"
 #include "cpu/kvm/paging_probe.hpp"
@@ -295,18 +297,24 @@ Exit KvmEngine::run(const Budget& budget) {
     deadline_ = std::max(budget.until_cycles, clock_base_ + shortest);
     limit_.reset();
     if (options_.time_limit.count() > 0) limit_ = clock_start_ + options_.time_limit;
+    deliver_pending_debug();
+    run_start_ = points_.any() ? general().rip : 0;
+    leaving_point_ = points_.use_registers() && points_.at(linear_rip());
     for (;;) {
         std::optional<Exit> exit = look_around();
         if (!exit) {
             prepare_debugging();
             if (const int error = enter(); error == 0) {
                 exit = handle_exit();
-                if (!exit && stepping_) exit = finish_step();
+                const bool stepped = debug_on_;
+                if (!exit && stepped) exit = finish_step();
+                if (!exit && points_.any()) exit = meet_points(stepped);
             } else if (error != EINTR && error != EAGAIN) {
                 exit = fail_run(error);
             }
         }
         if (!exit) continue;
+        if (points_.any()) exit = end_at_point(*exit);
         slots_.collect_dirty_pages();
         return *exit;
     }
@@ -418,16 +426,26 @@ void KvmEngine::request_stop() {
 // KVM_SET_GUEST_DEBUG (KVM API 4.87). While it single-steps, KVM shows RFLAGS without TF, so the guest's own
 // is noted.
 void KvmEngine::prepare_debugging() {
-    step_done_ = step_faulted_ = false;
-    if (!stepping_ && !debug_on_) return;
+    step_done_ = step_faulted_ = debug_exit_ = false;
+    accessed_.reset();
+    met_.reset();
+    const bool step = stepping_ || leaving_point_ || points_.need_steps();
+    const bool watch = points_.use_registers() && !leaving_point_;
+    if (!step && !debug_on_ && !watch && !watching_) return;
     if (!debug_on_) guest_trap_flag_ = (general().rflags & rflags::tf) != 0 && !trap_queued_;
     step_rip_ = general().rip;
+    if (points_.need_steps()) accessed_ = points_.accessed_by(code_at(step_rip_, longest_instruction), general());
     kvm_guest_debug debug{};
-    debug.control = stepping_ ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0;
+    if (step) debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+    if (watch) {
+        debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+        points_.arm(debug);
+    }
     vcpu_.require(HostLimit::Kind::entry, "KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &debug);
     general_valid_ = false;
-    if (debug_on_ && !stepping_ && guest_trap_flag_) restore_trap_flag();
-    debug_on_ = stepping_;
+    if (debug_on_ && !step && guest_trap_flag_) restore_trap_flag();
+    debug_on_ = step;
+    watching_ = watch;
     trap_queued_ = false;
 }
 
@@ -458,13 +476,63 @@ std::optional<Exit> KvmEngine::finish_step() {
     if (!guest_trap_flag_) return std::nullopt;
     const kvm_guest_debug off{};
     vcpu_.require(HostLimit::Kind::entry, "KVM_SET_GUEST_DEBUG", KVM_SET_GUEST_DEBUG, &off);
-    debug_on_ = false;
+    debug_on_ = watching_ = false;
     restore_trap_flag();
-    registers_.note_single_step();
-    registers_.queue_exception(static_cast<std::uint8_t>(Vector::debug));
+    give_guest_its_trap(dr6::bs);
     trap_queued_ = true;
-    ready_known_ = false;
     return std::nullopt;
+}
+
+// --- A debugger's points ------------------------------------------------------------------------------------------
+
+void KvmEngine::set_debug_points(std::vector<DebugPoint> points) {
+    points_.set(points, [this](DebugPoint::Kind kind) {
+        std::optional<bool>& known = watches_[static_cast<std::size_t>(kind)];
+        if (!known) known = watches(device_, kind);
+        return *known;
+    });
+}
+
+std::uint64_t KvmEngine::linear_rip() const {
+    const CpuState& state = general();
+    return state.in_64bit_code() ? state.rip : (state.segment(SegmentName::cs).base + state.rip) & 0xffffffff;
+}
+
+void KvmEngine::give_guest_its_trap(std::uint64_t dr6_bits) {
+    registers_.note_debug_status(dr6_bits);
+    registers_.queue_exception(static_cast<std::uint8_t>(Vector::debug));
+    ready_known_ = false;
+}
+
+// KVM has no place for a trap that is due: it is given when the guest goes on.
+void KvmEngine::deliver_pending_debug() {
+    if (unheld_.pending_debug == 0 || unheld_.debug_shadow) return;
+    give_guest_its_trap(std::exchange(unheld_.pending_debug, 0));
+}
+
+// What the last exit has met.
+std::optional<Exit> KvmEngine::meet_points(bool stepped) {
+    if (leaving_point_ && (step_done_ || general().rip != run_start_)) leaving_point_ = false;
+    if (met_) return Exit{.reason = ExitReason::debug_point, .point = *met_};
+    // While the CPU's debug registers are ours, KVM leaves the guest's own steps to us.
+    constexpr std::uint64_t guests = dr6::bs | dr6::bd | dr6::bt;
+    if (debug_exit_ && !stepped) give_guest_its_trap(run_area_->debug.arch.dr6 & guests);
+    if (!stepped || !step_done_) return std::nullopt;
+    if (accessed_) return Exit{.reason = ExitReason::debug_point, .point = *accessed_};
+    if (const auto point = points_.stepped_to(linear_rip()))
+        return Exit{.reason = ExitReason::debug_point, .point = *point};
+    return std::nullopt;
+}
+
+// A run that would end by itself where a debugger waits says so: the next one starts there, and would not.
+std::optional<Exit> KvmEngine::end_at_point(const Exit& exit) {
+    const bool goes_on = exit.reason == ExitReason::deadline || exit.reason == ExitReason::instructions ||
+                         exit.reason == ExitReason::stopped;
+    if (!goes_on || general().rip == run_start_) return exit;
+    const auto point = points_.at(linear_rip());
+    if (!point) return exit;
+    if (exit.reason == ExitReason::stopped) stop_requested_.store(true);
+    return Exit{.reason = ExitReason::debug_point, .point = *point};
 }
 
 }  // namespace xenolith::cpu

@@ -21,11 +21,16 @@
 //   refuses. With the ioctl route KVM lays the page itself, unseen.
 // - On AMD's CPUs a triple fault destroys the state, and KVM puts the reset state in its place.
 // - Moment::rip of a memory-mapped write is behind the instruction.
+// - Up to four debug points that DR7 can say are watched by the host's CPU; the guest's own breakpoints then rest.
+// Where
+//   there are others every instruction is a step (kvm_debug_points.hpp), and a handler that the guest enters by a fault
+//   may run on unwatched, up to the next exit.
 // - While an instruction budget steps the guest: if it sets RFLAGS.TF by POPF or IRET its trap is lost, and a
 // handler that
 //   begins with HLT may run on behind it (some KVMs report the step and not the halt).
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -35,6 +40,7 @@
 #include "cpu/engine.hpp"
 #include "cpu/environment.hpp"
 #include "cpu/kvm/kick_timer.hpp"
+#include "cpu/kvm/kvm_debug_points.hpp"
 #include "cpu/kvm/kvm_device.hpp"
 #include "cpu/kvm/kvm_options.hpp"
 #include "cpu/kvm/kvm_registers.hpp"
@@ -75,6 +81,7 @@ class KvmEngine final : public Engine {
     void set_interrupt_line(bool asserted) override { interrupt_line_ = asserted; }
     void raise_nmi() override;
     void set_task_priority(std::uint8_t cr8) override;
+    void set_debug_points(std::vector<DebugPoint> points) override;
     void request_stop() override;
 
     // How the trap is laid: ioctl or msr_exit; automatic while there is none.
@@ -104,6 +111,11 @@ class KvmEngine final : public Engine {
     void prepare_debugging();
     void restore_trap_flag();
     std::optional<Exit> finish_step();
+    std::optional<Exit> meet_points(bool stepped);
+    std::optional<Exit> end_at_point(const Exit& exit);
+    void deliver_pending_debug();
+    void give_guest_its_trap(std::uint64_t dr6_bits);
+    std::uint64_t linear_rip() const;
 
     // --- Exits (kvm_exits.cpp). A value ends the run.
     std::optional<Exit> handle_exit();
@@ -185,6 +197,16 @@ class KvmEngine final : public Engine {
     std::uint64_t step_rip_ = 0;
     std::uint64_t instructions_ = 0;
     std::uint64_t instruction_end_ = 0;
+
+    // --- A debugger's points
+    KvmDebugPoints points_;
+    std::array<std::optional<bool>, 4> watches_;  // by DebugPoint::Kind, once it has been tried
+    bool watching_ = false;                       // KVM has them in the CPU's debug registers
+    bool leaving_point_ = false;          // the run began at an execute point: its instruction is stepped, unwatched
+    std::uint64_t run_start_ = 0;         // RIP
+    std::optional<DebugPoint> accessed_;  // by the instruction that is stepped
+    std::optional<DebugPoint> met_;       // that the last exit is about
+    bool debug_exit_ = false;             // the last exit was KVM_EXIT_DEBUG
 
     // --- Time
     bool clock_running_ = false;

@@ -64,7 +64,13 @@ std::optional<Exit> KvmEngine::handle_exit() {
             step_done_ = true;
             return std::nullopt;
         case KVM_EXIT_SHUTDOWN: on_shutdown(); return std::nullopt;
-        case KVM_EXIT_DEBUG: step_done_ = true; return std::nullopt;
+        case KVM_EXIT_DEBUG: {
+            // A breakpoint on an instruction comes before it.
+            if (watching_) met_ = points_.met(run_area_->debug.arch.dr6);
+            step_done_ = !met_ || met_->kind != DebugPoint::Kind::execute;
+            debug_exit_ = true;
+            return std::nullopt;
+        }
         case KVM_EXIT_INTR:
         case KVM_EXIT_SET_TPR:
         case KVM_EXIT_IRQ_WINDOW_OPEN: return std::nullopt;

@@ -289,6 +289,7 @@ void KvmRegisters::read_events(CpuState& state) const {
     kvm_vcpu_events events{};
     vcpu_.require(refused, "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &events);
     state.interrupt_shadow = events.interrupt.shadow != 0;
+    state.debug_shadow = (events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS) != 0;
     state.nmi_blocked = events.nmi.masked != 0;
     state.nmi_pending = events.nmi.pending != 0;
 }
@@ -329,8 +330,8 @@ void KvmRegisters::write_changes(const CpuState& before, const CpuState& after) 
     if (before.debug_address != after.debug_address || before.dr6 != after.dr6 || before.dr7 != after.dr7)
         write_debug(after);
     if (before.msr != after.msr) write_msrs(after);
-    if (before.interrupt_shadow != after.interrupt_shadow || before.nmi_blocked != after.nmi_blocked ||
-        before.nmi_pending != after.nmi_pending)
+    if (before.interrupt_shadow != after.interrupt_shadow || before.debug_shadow != after.debug_shadow ||
+        before.nmi_blocked != after.nmi_blocked || before.nmi_pending != after.nmi_pending)
         write_events(after, true);
 }
 
@@ -449,8 +450,8 @@ void KvmRegisters::write_events(const CpuState& state, bool keep_events) {
     if (!state.interrupt_shadow)
         events.interrupt.shadow = 0;
     else if (events.interrupt.shadow == 0)
-        events.interrupt.shadow =
-            (state.rflags & rflags::if_) != 0 ? KVM_X86_SHADOW_INT_STI : KVM_X86_SHADOW_INT_MOV_SS;
+        events.interrupt.shadow = !state.debug_shadow && (state.rflags & rflags::if_) != 0 ? KVM_X86_SHADOW_INT_STI
+                                                                                           : KVM_X86_SHADOW_INT_MOV_SS;
     events.nmi.masked = state.nmi_blocked ? 1 : 0;
     events.nmi.pending = state.nmi_pending ? 1 : 0;
     events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
@@ -493,10 +494,10 @@ void KvmRegisters::forget_exception() {
     vcpu_.require(refused, "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &events);
 }
 
-void KvmRegisters::note_single_step() {
+void KvmRegisters::note_debug_status(std::uint64_t bits) {
     kvm_debugregs debug{};
     vcpu_.require(refused, "KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &debug);
-    debug.dr6 |= dr6::bs;
+    debug.dr6 = (debug.dr6 & ~dr6::breakpoints) | bits;
     vcpu_.require(refused, "KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &debug);
 }
 

@@ -44,8 +44,8 @@ class KvmRegisters {
     void queue_exception(std::uint8_t vector);
     // The exception that KVM was about to deliver is forgotten.
     void forget_exception();
-    // Sets DR6.BS, as a single step of the guest's own does.
-    void note_single_step();
+    // Sets bits of DR6 as a debug exception does.
+    void note_debug_status(std::uint64_t bits);
     void set_rip(std::uint64_t rip);
 
     // Whether the guest's CPUID offers AVX: KVM then holds the upper halves of YMM.

@@ -90,8 +90,11 @@ struct CpuState {
 
     Activity activity = Activity::running;
     bool interrupt_shadow = false;  // the instruction after STI or MOV/POP SS (SDM vol. 3A, 6.8.3)
+    bool debug_shadow = false;      // of those, the one after MOV/POP SS: debug exceptions wait too
     bool nmi_blocked = false;       // until the next IRET
     bool nmi_pending = false;
+    // DR6 bits of a debug trap that is due before the next instruction, or behind it if that one is shadowed.
+    std::uint64_t pending_debug = 0;
 
     SegmentRegister& segment(SegmentName name) { return segments[static_cast<unsigned>(name)]; }
     const SegmentRegister& segment(SegmentName name) const { return segments[static_cast<unsigned>(name)]; }

@@ -54,7 +54,7 @@ inline constexpr std::uint64_t sce = 1u << 0, lme = 1u << 8, lma = 1u << 10, nxe
 }  // namespace efer
 
 namespace dr6 {
-inline constexpr std::uint64_t fixed_ones = 0xffff0ff0, bd = 1u << 13, bs = 1u << 14, bt = 1u << 15;
+inline constexpr std::uint64_t fixed_ones = 0xffff0ff0, breakpoints = 0xf, bd = 1u << 13, bs = 1u << 14, bt = 1u << 15;
 }  // namespace dr6
 
 namespace dr7 {

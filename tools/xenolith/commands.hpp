@@ -33,6 +33,7 @@ using Arguments = std::vector<std::string>;
 // Each gives the process's exit code. They throw UsageError, loader::LoadError, xen::BlobError and
 // std::runtime_error, which main() turns into one line on stderr.
 int run_command(const Arguments& arguments);
+int gdb_command(const Arguments& arguments);
 int demo_command(const Arguments& arguments);
 int blob_command(const Arguments& arguments);
 int diff_command(const Arguments& arguments);

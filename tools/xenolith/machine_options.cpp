@@ -220,7 +220,8 @@ int exit_code_of(const machine::RunResult& result, machine::StopAt asked_for) {
         case machine::RunEnd::max_cycles:
         case machine::RunEnd::max_instructions:
         case machine::RunEnd::device_access:
-        case machine::RunEnd::max_seconds: return exit_code::limit;
+        case machine::RunEnd::max_seconds:
+        case machine::RunEnd::debug_point: return exit_code::limit;
         case machine::RunEnd::interrupted: return exit_code::interrupted;
         case machine::RunEnd::halted: return reached ? exit_code::success : exit_code::guest_ended_badly;
         case machine::RunEnd::guest_exit:

@@ -20,6 +20,7 @@ struct Command {
 
 constexpr Command commands[] = {
     {"run", "run a kernel or a flat image and show what it does about Xen", run_command},
+    {"gdb", "run a guest under gdb, from before its first instruction", gdb_command},
     {"demo", "run the built-in guests, one per operating mode", demo_command},
     {"blob", "make or show hypercall pages", blob_command},
     {"diff", "run a guest on two engines and show the first difference", diff_command},
