@@ -43,9 +43,10 @@ bool has_pvh_note(const ImageFile& image);
 void refuse_boot_protocol_options(const LoadJob& job);
 // Refuses a memory map of more entries than the boot area holds.
 void check_memory_map(const LoadJob& job);
-// Writes the command line to its place in the boot area. LoadError (does_not_fit) if it is longer than
+// Writes a command line to its place in the boot area. LoadError (does_not_fit) if it is longer than
 // `limit` bytes (the NUL not counted); `limit_offset` is the field of the image that sets the limit, or 0.
-void write_command_line(LoadJob& job, const BootArea& area, std::uint64_t limit, std::uint64_t limit_offset);
+void write_command_line(LoadJob& job, const BootArea& area, const std::string& text, std::uint64_t limit,
+                        std::uint64_t limit_offset);
 
 // A module's place in guest memory, and its string's.
 struct PlacedModule {

@@ -114,8 +114,8 @@ void check_memory_map(const LoadJob& job) {
     }
 }
 
-void write_command_line(LoadJob& job, const BootArea& area, std::uint64_t limit, std::uint64_t limit_offset) {
-    const std::string& text = job.options.command_line;
+void write_command_line(LoadJob& job, const BootArea& area, const std::string& text, std::uint64_t limit,
+                        std::uint64_t limit_offset) {
     if (text.size() > limit) {
         job.image.refuse(LoadFailure::does_not_fit, limit_offset,
                          "a command line of at most " + std::to_string(limit) + " bytes",

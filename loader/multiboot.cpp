@@ -1,5 +1,7 @@
 // Multiboot Specification 0.6.96: 3.1 (header), 3.2 (machine state), 3.3 (boot information).
 #include <algorithm>
+#include <filesystem>
+#include <string>
 
 #include "loader/boot_record.hpp"
 #include "loader/elf.hpp"
@@ -153,6 +155,15 @@ void describe_text_screen(BootRecord& info) {
     info.put8(109, 2);
 }
 
+// Boot loaders put the image's name before what they are asked to pass on, and kernels leave out the first word.
+std::string command_line_of(const LoadJob& job) {
+    std::string name = std::filesystem::path(job.image.name()).filename().string();
+    if (name.empty()) name = "kernel";
+    for (char& letter : name)
+        if (letter == ' ' || letter == '\t' || letter == '\n') letter = '_';
+    return job.options.command_line.empty() ? name : name + " " + job.options.command_line;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> find_multiboot_header(const ImageFile& image) {
@@ -184,7 +195,7 @@ void load_multiboot(LoadJob& job) {
     }
     const Entry entry = (flags & has_addresses) != 0 ? place_raw(job, *header) : place_elf(job);
     const BootArea area = job.placement.claim_boot_area(job.image);
-    write_command_line(job, area, BootArea::command_line_size - 1, 0);
+    write_command_line(job, area, command_line_of(job), BootArea::command_line_size - 1, 0);
 
     BootRecord info(BootArea::information_size);
     info.put32(0, info_memory | info_command_line | info_memory_map | info_loader_name | info_framebuffer |

@@ -133,7 +133,7 @@ void load_pvh(LoadJob& job) {
     for (const ElfSegment& segment : headers.load) {
         end = std::max(end, segment.physical_address + segment.memory_size);
     }
-    write_command_line(job, area, BootArea::command_line_size - 1, 0);
+    write_command_line(job, area, job.options.command_line, BootArea::command_line_size - 1, 0);
     write_memory_map(job, area);
     write_modules(job, area, {end});
     write_start_info(job, area);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <stdexcept>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "machine/acpi_tables.hpp"
 #include "machine/board.hpp"
 #include "machine/engines.hpp"
+#include "machine/firmware.hpp"
 #include "machine/machine_state.hpp"
 #include "mmu/page_walk.hpp"
 #include "xen/blob.hpp"
@@ -119,9 +121,11 @@ Machine::Machine(const MachineOptions& options)
     set_up_as_firmware_does();
 }
 
-// A system that is loaded straight into memory finds what firmware would have left: interrupts, ACPI tables.
+// A system that is loaded straight into memory finds what firmware would have left: interrupts, ACPI tables, and
+// what a BIOS keeps in memory.
 void Machine::set_up_as_firmware_does() {
     board_->set_up_as_firmware_does();
+    write_firmware(memory_);
     const AcpiImage acpi = build_acpi_tables({});
     memory_.write(acpi.base, acpi.bytes);
     rsdp_ = acpi.rsdp;

@@ -31,6 +31,8 @@ inline constexpr std::uint64_t firmware_area_size = 0x10000;
 
 // The last KiB below video memory is kept for an extended BIOS data area, as firmware does.
 inline constexpr std::uint64_t ebda_size = 0x400;
+inline constexpr mmu::GuestPhysical ebda{low_ram_size - ebda_size};
+inline constexpr mmu::GuestPhysical bios_data_area{0x400};
 
 namespace port {
 inline constexpr std::uint16_t pic_master = 0x20, pit = 0x40, keyboard_data = 0x60, system_control_b = 0x61,

@@ -100,7 +100,9 @@ TEST(Multiboot, CommandLineAndLoaderName) {
     LoadOptions options;
     options.command_line = "console=com1 -v";
     (void)load(file(elf_image().build()), options, machine.memory);
-    EXPECT_EQ(machine.string(machine.number(information + 16, 4)), "console=com1 -v");
+    EXPECT_EQ(machine.string(machine.number(information + 16, 4)), "test.img console=com1 -v");
+    (void)load(file(elf_image().build(), "a folder/my kernel"), {}, machine.memory);
+    EXPECT_EQ(machine.string(machine.number(information + 16, 4)), "my_kernel");
     EXPECT_EQ(machine.string(machine.number(information + 64, 4)), "Xenolith");
 }
 
@@ -155,7 +157,8 @@ TEST(Multiboot, ModuleStringsHaveALimit) {
 TEST(Multiboot, CommandLinesHaveALimit) {
     TestMemory machine;
     LoadOptions options;
-    options.command_line.assign(0x3fff, 'x');
+    const std::string name = "test.img ";
+    options.command_line.assign(0x3fff - name.size(), 'x');
     EXPECT_NO_THROW((void)load(file(elf_image().build()), options, machine.memory));
     EXPECT_EQ(machine.string(0x1a000).size(), 0x3fffu);
     options.command_line += 'x';
