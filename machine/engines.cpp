@@ -10,9 +10,9 @@ namespace xenolith::machine {
 
 namespace {
 
-template <class Engine>
-std::unique_ptr<cpu::Engine> make(const EngineParts& parts) {
-    return std::make_unique<Engine>(parts.memory, parts.environment, parts.model, parts.timing, parts.vcpu);
+std::unique_ptr<cpu::Engine> make_interpreter(const EngineParts& parts) {
+    return std::make_unique<cpu::Interpreter>(parts.memory, parts.environment, parts.model, parts.timing, parts.vcpu,
+                                              parts.random_seed);
 }
 
 std::unique_ptr<cpu::Engine> make_kvm(const EngineParts& parts) {
@@ -21,7 +21,7 @@ std::unique_ptr<cpu::Engine> make_kvm(const EngineParts& parts) {
 }
 
 constexpr std::array choices = {
-    EngineChoice{"interpreter", "the reference: one instruction after the other", make<cpu::Interpreter>},
+    EngineChoice{"interpreter", "the reference: one instruction after the other", make_interpreter},
     EngineChoice{.name = "kvm",
                  .description = "the host's KVM: real time, not reproducible",
                  .make = make_kvm,

@@ -24,6 +24,7 @@ struct EngineParts {
     const cpu::Timing& timing;
     unsigned vcpu = 0;
     cpu::KvmOptions kvm = {};  // for the engine of that name
+    std::uint64_t random_seed = 0;
 };
 
 struct EngineChoice {

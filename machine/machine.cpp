@@ -155,6 +155,7 @@ void Machine::restore(const MachineState& state) {
     if (state.trap.has_value() != trap_.has_value()) throw std::invalid_argument("Xen: there, or not there");
     engine_->set_state(state.cpu);
     engine_->recall(state.engine);
+    instructions_at_start_ = state.engine.instructions;
     clock_.restore(state.clock);
     board_->restore(state.board);
     for (const auto& [key, bytes] : state.firmware_items) board_->fw_cfg.restore_item(key, bytes);
@@ -174,6 +175,7 @@ cpu::Engine& Machine::add_vcpu() {
 
 std::unique_ptr<cpu::Engine> Machine::make_engine(unsigned vcpu) {
     EngineParts parts{memory_, *this, model_, timing_, vcpu};
+    parts.random_seed = options_.random_seed;
     if (is_kvm(engine_choice_) && trap_) {
         parts.kvm.route = kvm_route_;
         if (kvm_route_ == cpu::KvmRoute::ioctl) {
@@ -285,7 +287,7 @@ Totals Machine::totals() const {
     totals.cycles = engine_->cycles();
     totals.traps = traps_;
     totals.seconds = seconds_;
-    totals.mips = seconds_ > 0 ? static_cast<double>(totals.instructions) / seconds_ / 1e6 : 0;
+    totals.mips = seconds_ > 0 ? static_cast<double>(totals.instructions - instructions_at_start_) / seconds_ / 1e6 : 0;
     return totals;
 }
 

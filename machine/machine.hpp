@@ -45,6 +45,8 @@ struct MachineOptions {
     const cpu::CpuModel* model = nullptr;          // null: `nehalem`
     const cpu::Timing* timing = nullptr;           // null: `nehalem`
     std::optional<XenOptions> xen = XenOptions{};  // empty: no hypervisor to be seen
+    // RDRAND and RDSEED: the same seed gives the same numbers. Of engines that are reproducible.
+    std::uint64_t random_seed = 0;
     // Who lays the hypercall page on the engine `kvm`. Where KVM does, its own behaviour counts and not the profile's.
     cpu::KvmRoute kvm_route = cpu::KvmRoute::automatic;
     // Where bytes from the serial port, the debug console and console_io go. Empty: nowhere.
@@ -207,6 +209,7 @@ class Machine final : private cpu::Environment {
     bool direct_call_remarked_ = false;
     std::uint64_t traps_ = 0;
     double seconds_ = 0;
+    std::uint64_t instructions_at_start_ = 0;  // when the machine was restored, else 0
 };
 
 }  // namespace xenolith::machine

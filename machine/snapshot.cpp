@@ -39,6 +39,7 @@ struct BuildRecord {
     std::string model;
     cpu::Vendor vendor = cpu::Vendor::intel;
     std::string timing;
+    std::uint64_t random_seed = 0;
     bool xen = false;
     std::string profile;
     std::uint32_t msr = 0;
@@ -48,7 +49,7 @@ struct BuildRecord {
 
 template <class Archive, Of<BuildRecord> T>
 void list_fields(Archive& archive, T& s) {
-    archive(s.ram, s.model, s.vendor, s.timing, s.xen, s.profile, s.msr, s.intercept_hypercalls, s.blob_32, s.blob_64);
+    archive(s.ram, s.model, s.vendor, s.timing, s.random_seed, s.xen, s.profile, s.msr, s.intercept_hypercalls, s.blob_32, s.blob_64);
 }
 
 BuildRecord record_of(const Machine& machine) {
@@ -58,6 +59,7 @@ BuildRecord record_of(const Machine& machine) {
     record.model = machine.model().name();
     record.vendor = machine.model().vendor();
     record.timing = machine.timing().name;
+    record.random_seed = options.random_seed;
     if (options.xen) {
         record.xen = true;
         record.profile = options.xen->profile->name;
@@ -78,6 +80,7 @@ MachineOptions options_of(const BuildRecord& record) {
     if (options.model == nullptr) throw std::invalid_argument("the name of a CPU model");
     options.timing = cpu::find_timing(record.timing);
     if (options.timing == nullptr) throw std::invalid_argument("the name of a timing preset");
+    options.random_seed = record.random_seed;
     options.xen.reset();
     if (!record.xen) return options;
     XenOptions& xen_options = options.xen.emplace();

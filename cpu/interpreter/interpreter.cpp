@@ -14,11 +14,12 @@
 namespace xenolith::cpu {
 
 Interpreter::Interpreter(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model,
-                         const Timing& timing, unsigned vcpu)
+                         const Timing& timing, unsigned vcpu, std::uint64_t random_seed)
     : decoder_(model, timing),
       blocks_(memory, decoder_),
       processor_(memory, environment, model, timing, vcpu),
       jump_cache_(jump_cache_size) {
+    processor_.random_seed = random_seed;
     memory.add_listener(this);
 }
 
@@ -40,6 +41,7 @@ EngineMemory Interpreter::remember() const {
 void Interpreter::recall(const EngineMemory& memory) {
     processor_.cycles_ = memory.cycles;
     processor_.instructions_ = memory.instructions;
+    if (memory.translations.empty()) return;  // of an engine that keeps them to itself
     processor_.restore_translations(memory.translations);
     processor_.fetch_page_ = memory.fetch_page;
 }

@@ -16,9 +16,10 @@ namespace xenolith::cpu {
 
 class Interpreter final : public Engine, private mmu::CodeListener {
   public:
-    // Everything handed in outlives the engine. `vcpu` numbers the logical processor, from 0.
+    // Everything handed in outlives the engine. `vcpu` numbers the logical processor, from 0; RDRAND and RDSEED begin
+    // with the seed.
     Interpreter(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model, const Timing& timing,
-                unsigned vcpu);
+                unsigned vcpu, std::uint64_t random_seed = 0);
     ~Interpreter() override;
 
     std::string_view name() const override { return "interpreter"; }

@@ -10,7 +10,7 @@ CXX_SUFFIXES = (".cpp", ".hpp", ".S")
 
 def all_files():
     """Every file that belongs to the project, as paths relative to its root."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # a file in a linked worktree
     for folder in SOURCE_FOLDERS + OTHER_FOLDERS:
         found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return sorted(path.relative_to(ROOT) for path in found)

@@ -138,6 +138,7 @@ TEST_F(SnapshotTest, SaysWhatTheMachineIsMadeOf) {
     options.ram = std::uint64_t{4} << 20;
     options.model = cpu::CpuModel::find("modern", cpu::Vendor::amd);
     options.timing = cpu::find_timing("modern");
+    options.random_seed = 7;
     options.xen->msr = 0x40000200;
     options.xen->blob_64.assign(8192, std::byte{0x5a});
     save_snapshot(*make_machine(options), path);
@@ -145,6 +146,7 @@ TEST_F(SnapshotTest, SaysWhatTheMachineIsMadeOf) {
     EXPECT_EQ(read.ram, options.ram);
     EXPECT_EQ(read.model, options.model);
     EXPECT_EQ(read.timing, options.timing);
+    EXPECT_EQ(read.random_seed, 7u);
     ASSERT_TRUE(read.xen.has_value());
     EXPECT_EQ(read.xen->msr, 0x40000200u);
     EXPECT_EQ(read.xen->blob_64, options.xen->blob_64);

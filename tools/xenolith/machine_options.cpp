@@ -87,6 +87,7 @@ options::options_description machine_options_description() {
         ("cpu", value()->value_name("MODEL"), fmt::format("CPU model: {} (default: nehalem)", models).c_str())
         ("vendor", value()->value_name("VENDOR"), "CPU vendor: intel or amd (default: the model's own)")
         ("timing", value()->value_name("PRESET"), fmt::format("what things cost in cycles: {} (default: nehalem)", timings).c_str())
+        ("random-seed", value()->value_name("N"), "what RDRAND and RDSEED begin with: the same seed gives the same numbers (default: 0)")
         ("no-xen", "no hypervisor: no Xen leaves, no trap, and VMCALL raises #UD")
         ("abi", value()->value_name("PROFILE"), fmt::format("whose behaviour the trap has: {} (default: {})", xen::profile_names(), xen::default_profile().name).c_str())
         ("xen-msr", value()->value_name("INDEX"), "MSR whose WRMSR is trapped; 0 turns the trap off (default: 0x40000000)")
@@ -130,6 +131,7 @@ machine::MachineOptions machine_options(const options::variables_map& values) {
         if (result.timing == nullptr)
             refuse("timing", *name, list_of(cpu::timing_presets(), [](const auto& preset) { return preset.name; }));
     }
+    if (const auto seed = text_of(values, "random-seed")) result.random_seed = parse_number("random-seed", *seed);
     constexpr const char* xen_only[] = {"abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls", "kvm-route"};
     if (values.count("no-xen") != 0) {
         for (const char* name : xen_only)

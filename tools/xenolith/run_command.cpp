@@ -98,7 +98,7 @@ class OutputWatch {
 void refuse_with_snapshot(const options::variables_map& values) {
     for (const char* name :
          {"kernel", "guest", "format", "load-address", "entry-offset", "linux-entry", "initrd", "append", "memory",
-          "cpu", "vendor", "timing", "no-xen", "abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls"})
+          "cpu", "vendor", "timing", "random-seed", "no-xen", "abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls"})
         if (values.count(name) != 0)
             throw UsageError(fmt::format("--load: the snapshot says what the machine is; there is no {} beside it",
                                          std::string_view(name) == "kernel" ? "KERNEL" : "--" + std::string(name)));
