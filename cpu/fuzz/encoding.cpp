@@ -145,6 +145,11 @@ bool Encoding::touches_memory() const {
     });
 }
 
+bool Encoding::locks_memory() const {
+    return has_attribute(ZYDIS_ATTRIB_HAS_LOCK) ||
+           (decoded.mnemonic == ZYDIS_MNEMONIC_XCHG && memory_operand() != nullptr);
+}
+
 bool Encoding::writes_memory() const {
     return std::ranges::any_of(all_operands(), [](const ZydisDecodedOperand& operand) {
         return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;

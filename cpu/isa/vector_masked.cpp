@@ -50,6 +50,8 @@ void store_chosen(Processor& p, const Instruction& i, std::uint64_t start, const
 // --- MASKMOVDQU: bytes to DS:rDI
 // ----------------------------------------------------------------------------------------
 
+// To Intel's CPUs they are two quadwords, the upper one first, that have to be writable and aligned whatever the mask.
+// AMD's look at the bytes alone that are chosen.
 template <bool Vex>
 void store_masked_bytes(Processor& p, const Instruction& i) {
     if constexpr (Vex)
@@ -57,6 +59,8 @@ void store_masked_bytes(Processor& p, const Instruction& i) {
     else
         require_sse(p);
     const std::uint64_t start = p.state.registers[rdi] & Processor::address_mask(i.address_size);
+    if (p.model.vendor() == Vendor::intel)
+        for (const unsigned half : {8u, 0u}) p.probe_write(i.segment, place(i, start, half), 8);
     store_chosen<std::uint8_t>(p, i, start, vector_register(p, i.registers[1]), vector_register(p, i.registers[0]), 16);
 }
 
