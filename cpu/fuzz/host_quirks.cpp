@@ -46,11 +46,6 @@ bool is_extended(std::uint64_t extended, std::uint64_t value) {
     return extended == from(widest) || (bits != 0 && bits < widest && extended == from(bits));
 }
 
-bool is_x87_pointer(Part part) {
-    return part == Part::x87_opcode || part == Part::x87_instruction || part == Part::x87_data ||
-           part == Part::x87_selectors;
-}
-
 constexpr HostQuirk quirks[] = {
     {"amd-x87-pointers",
      "AMD's XSAVE stores the last x87 instruction's opcode and pointers only while an unmasked exception is "
