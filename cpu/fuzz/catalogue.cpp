@@ -98,9 +98,9 @@ class Stream {
             }
         }
     }
-    // A quick look at a few ModRM bytes.
+    // A quick look at a few ModRM bytes; a gather's registers must differ.
     bool is_anything(const Bytes& head) {
-        for (const unsigned modrm : {0xc1u, 0x02u, 0x04u, 0xd1u, 0xcau, 0xdau}) {
+        for (const unsigned modrm : {0xc1u, 0x02u, 0x04u, 0x0cu, 0x11u, 0xd1u, 0xcau, 0xdau}) {
             start(head);
             bytes_[head.size()] = static_cast<std::uint8_t>(modrm);
             ZydisDecoderContext context;

@@ -20,14 +20,15 @@ enum OperandKind : unsigned {
     ymm,
     memory,
     address,
-    vector_memory,
+    memory_by_xmm,
+    memory_by_ymm,
     immediate,
     pointer,
     relative,
     other
 };
-constexpr std::string_view kind_names[] = {"",    "r", "sreg", "cr", "dr", "st",  "mm",  "xmm",
-                                           "ymm", "m", "agen", "vm", "i",  "ptr", "rel", "other"};
+constexpr std::string_view kind_names[] = {"",  "r",    "sreg", "cr", "dr", "st",  "mm",  "xmm",  "ymm",
+                                           "m", "agen", "vm",   "vm", "i",  "ptr", "rel", "other"};
 
 OperandKind kind_of(ZydisRegister name) {
     switch (ZydisRegisterGetClass(name)) {
@@ -50,9 +51,10 @@ OperandKind kind_of(const ZydisDecodedOperand& operand) {
     switch (operand.type) {
         case ZYDIS_OPERAND_TYPE_REGISTER: return kind_of(operand.reg.value);
         case ZYDIS_OPERAND_TYPE_MEMORY:
-            return operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN   ? address
-                   : operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB ? vector_memory
-                                                               : memory;
+            return operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN ? address
+                   : operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB
+                       ? kind_of(operand.mem.index) == ymm ? memory_by_ymm : memory_by_xmm
+                       : memory;
         case ZYDIS_OPERAND_TYPE_POINTER: return pointer;
         default: return operand.imm.is_relative ? relative : immediate;
     }
@@ -143,6 +145,11 @@ bool Encoding::touches_memory() const {
     return std::ranges::any_of(all_operands(), [](const ZydisDecodedOperand& operand) {
         return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN;
     });
+}
+
+bool Encoding::locks_memory() const {
+    return has_attribute(ZYDIS_ATTRIB_HAS_LOCK) ||
+           (decoded.mnemonic == ZYDIS_MNEMONIC_XCHG && memory_operand() != nullptr);
 }
 
 bool Encoding::writes_memory() const {
@@ -251,9 +258,10 @@ std::string form_name(const FormKey& key) {
         const auto kind = static_cast<OperandKind>(operand >> 16);
         name += separator;
         name += kind_names[kind];
-        const bool has_size =
-            kind == general || kind == memory || kind == immediate || kind == relative || kind == vector_memory;
-        if (has_size) name += std::to_string(operand & 0xffff);
+        const bool is_gathered = kind == memory_by_xmm || kind == memory_by_ymm;
+        if (kind == general || kind == memory || kind == immediate || kind == relative || is_gathered)
+            name += std::to_string(operand & 0xffff);
+        if (is_gathered) name += kind == memory_by_ymm ? 'y' : 'x';
         separator = ", ";
     }
     if (key.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !name.starts_with('v')) name += " vex";

@@ -43,6 +43,8 @@ struct Encoding {
     // x87, MMX, vector registers or their control and status.
     bool uses_floating_point() const;
     bool writes_memory() const;
+    // By its prefix, or because it is XCHG.
+    bool locks_memory() const;
     bool touches_memory() const;
     bool is_branch() const;
     // "ADD EAX, 0x10  [83 c0 10]"

@@ -1,5 +1,7 @@
 #include "cpu/fuzz/host_quirks.hpp"
 
+#include <cpuid.h>
+
 #include <algorithm>
 #include <bit>
 #include <initializer_list>
@@ -9,6 +11,7 @@ namespace xenolith::cpu::fuzz {
 namespace {
 
 bool host_is_amd() { return __builtin_cpu_is("amd") != 0; }
+bool host_is_intel() { return __builtin_cpu_is("intel") != 0; }
 
 // Of the raw bytes, whether it means anything or not.
 bool has_prefix(const Encoding& encoding, std::uint8_t value) {
@@ -30,15 +33,17 @@ bool moves_state_image(const Encoding& encoding) {
 
 std::uint64_t vector_of(const Outcome& outcome) { return outcome.cpu.fault ? outcome.cpu.fault->vector : no_fault; }
 
-// Sign-extended from bit 56.
-std::uint64_t extended_57(std::uint64_t value) {
-    constexpr unsigned unused = 7;
-    return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
-}
-
-bool is_x87_pointer(Part part) {
-    return part == Part::x87_opcode || part == Part::x87_instruction || part == Part::x87_data ||
-           part == Part::x87_selectors;
+// The value, sign-extended from the host's width of linear addresses, or from the widest there is.
+bool is_extended(std::uint64_t extended, std::uint64_t value) {
+    constexpr unsigned widest = 57, widths_leaf = 0x80000008;
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    __get_cpuid(widths_leaf, &eax, &ebx, &ecx, &edx);
+    const auto from = [&](unsigned bits) {
+        const unsigned unused = 64 - bits;
+        return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
+    };
+    const unsigned bits = eax >> 8 & 0xff;
+    return extended == from(widest) || (bits != 0 && bits < widest && extended == from(bits));
 }
 
 constexpr HostQuirk quirks[] = {
@@ -72,10 +77,10 @@ constexpr HostQuirk quirks[] = {
          return host_is_amd() && field.part == Part::mxcsr && vector_of(ours) == 19 && vector_of(theirs) == 19 &&
                 field.ours == (field.theirs | inexact);
      }},
-    {"amd-x87-pointer-width", "AMD keeps 57 bits of the x87 pointers that FXRSTOR64 loads",
+    {"x87-pointer-width", "of the x87 pointers that FXRSTOR64 loads the host keeps as many bits as its addresses have",
      [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
-         return host_is_amd() && is_mnemonic(encoding, {ZYDIS_MNEMONIC_FXRSTOR64}) && is_x87_pointer(field.part) &&
-                field.theirs == extended_57(field.ours);
+         return is_mnemonic(encoding, {ZYDIS_MNEMONIC_FXRSTOR64}) && is_x87_pointer(field.part) &&
+                is_extended(field.theirs, field.ours);
      }},
     {"amd-mxcsr-mask", "AMD's MXCSR has a bit 17 for misaligned operands, which FXSAVE's mask of valid bits shows",
      [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
@@ -123,19 +128,46 @@ constexpr HostQuirk quirks[] = {
          return host_is_amd() && !encoding.is_64() && encoding.decoded.raw.vex.W != 0 && vector_of(theirs) == 6 &&
                 is_mnemonic(encoding, {ZYDIS_MNEMONIC_VPEXTRD, ZYDIS_MNEMONIC_VPINSRD});
      }},
-    {"masked-store-fault", "bytes that MASKMOVDQU's mask does not select may fault or not (SDM vol. 2, MASKMOVDQU)",
+    {"amd-masked-store-fault", "bytes that MASKMOVDQU's mask does not select may fault or not (SDM vol. 2, MASKMOVDQU)",
      [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field&) {
-         return is_mnemonic(encoding, masked_moves) && vector_of(ours) == no_fault && vector_of(theirs) == 14;
+         return host_is_amd() && is_mnemonic(encoding, masked_moves) && vector_of(ours) == no_fault &&
+                vector_of(theirs) == 14;
      }},
-    {"masked-store-address",
+    {"amd-masked-store-address",
      "the address that a fault of MASKMOVDQU tells: the operand's start, or the first byte selected",
      [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
-         return is_mnemonic(encoding, masked_moves) && field.part == Part::fault_address;
+         return host_is_amd() && is_mnemonic(encoding, masked_moves) && field.part == Part::fault_address;
      }},
     {"amd-masked-store-alignment",
-     "AMD checks the alignment of MASKMOVDQU's sixteen bytes, if #AC is on; Intel does not",
+     "AMD checks the alignment of MASKMOVDQU's sixteen bytes, if #AC is on; our rows do not",
      [](const Encoding& encoding, const State&, const Outcome&, const Outcome& theirs, const Field&) {
          return host_is_amd() && is_mnemonic(encoding, masked_moves) && vector_of(theirs) == 17;
+     }},
+    {"intel-masked-store-address",
+     "where a VMASKMOV reaches into an absent page, Intel tells of some byte there that it stores, not of the first",
+     [](const Encoding& encoding, const State&, const Outcome&, const Outcome&, const Field& field) {
+         constexpr std::uint64_t page = 4096;
+         return host_is_intel() &&
+                is_mnemonic(encoding, {ZYDIS_MNEMONIC_VMASKMOVPS, ZYDIS_MNEMONIC_VMASKMOVPD, ZYDIS_MNEMONIC_VPMASKMOVD,
+                                       ZYDIS_MNEMONIC_VPMASKMOVQ}) &&
+                encoding.writes_memory() && field.part == Part::fault_address &&
+                field.ours / page == field.theirs / page && field.ours < field.theirs;
+     }},
+    {"intel-mmx-store-fault",
+     "a store of an MMX register that faults has made R0 the top of the stack, but no tag valid",
+     [](const Encoding& encoding, const State& start, const Outcome& ours, const Outcome& theirs, const Field& field) {
+         constexpr std::uint64_t top = 7 << 11;
+         return host_is_intel() && encoding.uses(ZYDIS_REGCLASS_MMX) && encoding.writes_memory() && ours.cpu.fault &&
+                vector_of(ours) == vector_of(theirs) && field.part == Part::x87_status &&
+                field.ours == start.floating_point.status && field.theirs == (field.ours & ~top);
+     }},
+    {"intel-80-bit-store-fault", "an FSTP or FBSTP that faults on its last two bytes has stored the eight before them",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field& field) {
+         constexpr std::uint64_t page = 4096, operand = 16;
+         return host_is_intel() && is_mnemonic(encoding, {ZYDIS_MNEMONIC_FSTP, ZYDIS_MNEMONIC_FBSTP}) &&
+                encoding.operands[0].size == 80 && vector_of(ours) == 14 && vector_of(theirs) == 14 &&
+                theirs.cpu.fault->address % page == 0 && field.part == Part::memory &&
+                field.number % page >= page - operand;
      }},
     {"dot-product-stages",
      "DPPS and DPPD find exceptions stage by stage: an unmasked one ends them before a later stage adds its flags; our "

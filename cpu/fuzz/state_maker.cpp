@@ -58,6 +58,11 @@ bool gathers_by_quadwords(ZydisMnemonic mnemonic) {
            mnemonic == ZYDIS_MNEMONIC_VPGATHERQD || mnemonic == ZYDIS_MNEMONIC_VPGATHERQQ;
 }
 
+bool crosses_a_line(std::uint64_t address, unsigned size) {
+    constexpr std::uint64_t line = 64;
+    return address / line != (address + size - 1) / line;
+}
+
 template <std::size_t N>
 void write_bytes(std::array<std::uint8_t, N>& bytes, std::size_t at, std::size_t size, std::uint64_t value) {
     for (std::size_t n = 0; n < size && at + n < N; ++n) bytes[at + n] = static_cast<std::uint8_t>(value >> n * 8);
@@ -95,7 +100,10 @@ bool StateMaker::complete(std::span<const std::uint8_t> from, Random& random, En
         memory != nullptr && (memory->mem.base == ZYDIS_REGISTER_NONE || memory->mem.base == ZYDIS_REGISTER_RIP ||
                               memory->mem.base == ZYDIS_REGISTER_EIP);
     if (has_own_address && decoded.raw.disp.size >= 16) {
-        std::uint64_t address = layout_.memory + static_cast<std::uint64_t>(pick_place(random, memory->size / 8u));
+        const unsigned size = memory->size / 8u;
+        std::uint64_t address = 0;
+        do address = layout_.memory + static_cast<std::uint64_t>(pick_place(random, size));
+        while (encoding.locks_memory() && crosses_a_line(address, size));
         if (memory->mem.base != ZYDIS_REGISTER_NONE) address -= layout_.instruction_end;
         write_bytes(bytes, decoded.raw.disp.offset, decoded.raw.disp.size / 8u, address);
     }
@@ -169,7 +177,33 @@ void StateMaker::add_operand(const ZydisDecodedOperand& operand, bool is_hidden)
     operands_.push_back(memory);
 }
 
+// A locked access that crosses a cache line stops every processor of the host, and kernels and hypervisors make whoever
+// does it wait: one can cost as much as a million other tests, so there is none.
 const State& StateMaker::next(Random& random) {
+    constexpr unsigned attempts = 64;
+    draw(random);
+    for (unsigned n = 1; n < attempts && encoding_->locks_memory() && splits_lock(); ++n) draw(random);
+    return state_;
+}
+
+bool StateMaker::splits_lock() const {
+    const auto operand = std::ranges::find(operands_, false, &MemoryOperand::is_hidden);
+    if (operand == operands_.end()) return false;
+    const auto value = [&](int number) {
+        return number == none ? 0 : state_.registers.general[static_cast<unsigned>(number)];
+    };
+    std::uint64_t address = operand->is_fixed ? layout_.memory + static_cast<std::uint64_t>(operand->place)
+                                              : value(operand->base) + operand->displacement;
+    address += value(operand->index) * operand->scale;
+    if (const int number = bit_offset_register(*encoding_); number != none) {
+        const unsigned bits = operand->size * 8;
+        const auto offset = static_cast<std::int64_t>(value(number) << (64 - bits)) >> (64 - bits);
+        address += static_cast<std::uint64_t>(offset >> std::countr_zero(bits)) * operand->size;
+    }
+    return crosses_a_line(address, operand->size);
+}
+
+void StateMaker::draw(Random& random) {
     patches_.clear();
     for (const int number : touched_) general(number) = edge_integer(random);
     const std::uint64_t bits = random();
@@ -187,7 +221,6 @@ const State& StateMaker::next(Random& random) {
     for (const MemoryOperand& operand : operands_) place(random, operand);
     bias_after_placing(random);
     if (encoding_->is_branch()) aim_branch(random);
-    return state_;
 }
 
 // --- Memory operands

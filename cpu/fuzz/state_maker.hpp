@@ -45,6 +45,8 @@ class StateMaker {
     };
 
     std::uint64_t& general(int number) { return state_.registers.general[static_cast<unsigned>(number)]; }
+    void draw(Random& random);
+    bool splits_lock() const;
     void add_operand(const ZydisDecodedOperand& operand, bool is_hidden);
     std::int64_t pick_place(Random& random, unsigned size) const;
     void put(Random& random, std::int64_t offset, unsigned size, ValueKind kind);

@@ -61,6 +61,12 @@ enum class Part : std::uint8_t {
     memory,
 };
 
+// Where the last x87 instruction and its operand were.
+constexpr bool is_x87_pointer(Part part) {
+    return part == Part::x87_opcode || part == Part::x87_instruction || part == Part::x87_data ||
+           part == Part::x87_selectors;
+}
+
 inline constexpr std::uint64_t no_fault = 0xfff;  // in the place of a vector
 
 std::string_view general_register_name(unsigned number);

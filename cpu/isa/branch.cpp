@@ -215,15 +215,17 @@ void interrupt_on_overflow(Processor& p, const Instruction& i) {
 
 void return_from_interrupt(Processor& p, const Instruction& i) { interrupt_return(p, i.stack_width); }
 
-// SDM vol. 2A, BOUND: the bounds are signed and belong to the range.
+// SDM vol. 2A, BOUND: the bounds are signed and belong to the range. To Intel's CPUs an index below the lower one is
+// enough: then they do not read the upper.
 template <std::unsigned_integral T>
 void bound(Processor& p, const Instruction& i) {
     using Signed = std::make_signed_t<T>;
     const std::uint64_t at = p.effective_address(i);
+    const auto index = static_cast<Signed>(p.get<T>(i.registers[0]));
     const auto lower = static_cast<Signed>(p.load<T>(i.segment, at));
+    if (index < lower && p.model.vendor() == Vendor::intel) p.raise(Vector::bound_range);
     const auto upper =
         static_cast<Signed>(p.load<T>(i.segment, (at + sizeof(T)) & Processor::address_mask(i.address_size)));
-    const auto index = static_cast<Signed>(p.get<T>(i.registers[0]));
     if (index < lower || index > upper) p.raise(Vector::bound_range);
 }
 

@@ -245,11 +245,12 @@ void set_al_from_carry(Processor& p, const Instruction&) { p.set<std::uint8_t>(r
 // accessed.
 void do_nothing(Processor&, const Instruction&) {}
 
-// With REX.B the opcode of NOP is XCHG R8, rAX, and stays that behind the prefix of PAUSE.
+// With REX.B the opcode of NOP is XCHG R8, rAX, and on AMD's CPUs stays that behind the prefix of PAUSE.
 Execute select_pause(const Shape& shape) {
     if (shape.instruction.raw.rex.B == 0) return do_nothing;
     return with_wide_width(shape.operand_width, []<class T>() -> Execute {
         return [](Processor& p, const Instruction&) {
+            if (p.model.vendor() != Vendor::amd) return;
             const T left = p.get<T>(r8), right = p.get<T>(rax);
             p.set<T>(r8, right);
             p.set<T>(rax, left);
@@ -307,8 +308,6 @@ std::span<const Row> data_rows() {
         Row{ZYDIS_MNEMONIC_SALC, always<set_al_from_carry>, simple},
         hint(ZYDIS_MNEMONIC_NOP, free),
         Row{ZYDIS_MNEMONIC_PAUSE, select_pause, free},
-        hint(ZYDIS_MNEMONIC_ENDBR32, free),
-        hint(ZYDIS_MNEMONIC_ENDBR64, free),
         hint(ZYDIS_MNEMONIC_PREFETCH, free),
         hint(ZYDIS_MNEMONIC_PREFETCHW, free),
         hint(ZYDIS_MNEMONIC_PREFETCHWT1, free),
@@ -316,7 +315,6 @@ std::span<const Row> data_rows() {
         hint(ZYDIS_MNEMONIC_PREFETCHT0, free),
         hint(ZYDIS_MNEMONIC_PREFETCHT1, free),
         hint(ZYDIS_MNEMONIC_PREFETCHT2, free),
-        hint(ZYDIS_MNEMONIC_CLDEMOTE, free),
         hint(ZYDIS_MNEMONIC_LFENCE, simple, Feature::sse2),
         hint(ZYDIS_MNEMONIC_MFENCE, locked, Feature::sse2),
         hint(ZYDIS_MNEMONIC_SFENCE, simple, Feature::sse),

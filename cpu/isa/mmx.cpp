@@ -264,34 +264,26 @@ std::uint64_t convert(Processor& p, __m128i from) {
     return result;
 }
 
-// Whether there is an MMX register or memory in its place, Intel's manual has this make MMX registers valid;
-// on AMD's CPUs memory has nothing to do with them.
-void integers_to_singles(Processor& p, const Instruction& i) {
-    std::uint64_t from = 0;
-    if (i.has_memory && p.model.vendor() == Vendor::amd) {
+// From memory these have nothing to do with MMX registers; Intel's manual says otherwise of CVTPI2PS, its CPUs do not.
+std::uint64_t load_integers(Processor& p, const Instruction& i) {
+    if (i.has_memory) {
         require_sse(p);
-        from = p.load<std::uint64_t>(i);
-    } else {
-        require_both(p);
-        from = i.has_memory ? p.load<std::uint64_t>(i) : mmx(p, i.registers[1]);
-        enter_mmx(p);
+        return p.load<std::uint64_t>(i);
     }
+    require_both(p);
+    enter_mmx(p);
+    return mmx(p, i.registers[1]);
+}
+
+void integers_to_singles(Processor& p, const Instruction& i) {
+    const std::uint64_t from = load_integers(p, i);
     const std::uint64_t result = convert<host_x87::integers_to_singles>(p, wide(from));
     p.state.floating_point.vector[i.registers[0]][0] = result;
 }
 
-// Exact, so MXCSR does not matter. From memory it has nothing to do with MMX registers.
+// Exact, so MXCSR does not matter.
 void integers_to_doubles(Processor& p, const Instruction& i) {
-    std::uint64_t from = 0;
-    if (i.has_memory) {
-        require_sse(p);
-        from = p.load<std::uint64_t>(i);
-    } else {
-        require_both(p);
-        enter_mmx(p);
-        from = mmx(p, i.registers[1]);
-    }
-    const __m128i result = _mm_castpd_si128(_mm_cvtepi32_pd(wide(from)));
+    const __m128i result = _mm_castpd_si128(_mm_cvtepi32_pd(wide(load_integers(p, i))));
     auto& vector = p.state.floating_point.vector[i.registers[0]];
     vector[0] = low_half(result);
     vector[1] = high_half(result);

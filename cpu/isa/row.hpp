@@ -157,6 +157,10 @@ enum class Feature : std::uint8_t {
     vmx,
     tsc_adjust,
     arch_capabilities,
+    // What makes x87 pointers less than they were (SDM vol. 1, 8.1.8): the data pointer is that of the last unmasked
+    // exception; there are no selectors.
+    fdp_exception_only,
+    no_fcs_fds,
     count,
 };
 

@@ -186,6 +186,11 @@ void put_environment(SaveImage& image, const FloatingPointState& fp, Environment
     put16(12, layout.real ? (linear_data >> 16 & 0xf) << 12 : fp.data_selector);
 }
 
+// Where there are no selectors, zeros are stored and whatever is loaded is dropped (SDM vol. 1, 8.1.8).
+void drop_selectors(const Processor& p, FloatingPointState& fp) {
+    if (p.model.has(Feature::no_fcs_fds)) fp.instruction_selector = fp.data_selector = 0;
+}
+
 void take_environment(const SaveImage& image, FloatingPointState& fp, EnvironmentLayout layout) {
     const unsigned step = layout.wide ? 4 : 2;
     const auto low16 = [&](unsigned word) { return take<std::uint16_t>(image, word * step); };
@@ -228,6 +233,7 @@ void load_environment(Processor& p, const Instruction& i) {
     p.load_bytes(i.segment, p.effective_address(i), image.data(), layout.size());
     FloatingPointState& fp = p.state.floating_point;
     take_environment(image, fp, layout);
+    drop_selectors(p, fp);
     fp.tag = full_tags(fp, abridged_tags(fp.tag));
 }
 
@@ -254,6 +260,7 @@ void restore(Processor& p, const Instruction& i) {
     SaveImage image{};
     p.load_bytes(i.segment, p.effective_address(i), image.data(), layout.size() + save_registers);
     take_environment(image, fp, layout);
+    drop_selectors(p, fp);
     for (unsigned n = 0; n < 8; ++n) {
         X87Register& value = fp.registers[(stack_top(fp) + n) & 7];
         value.significand = take<std::uint64_t>(image, layout.size() + n * 10);
@@ -361,6 +368,7 @@ void fxrstor(Processor& p, const Instruction& i) {
         take_vectors(image, fp, vector_count(p));
     }
     take_x87(image, fp, i.stack_width == 8);
+    drop_selectors(p, fp);
 }
 
 void require_xsave(Processor& p, const Instruction& i) {
@@ -509,6 +517,7 @@ void xrstor(Processor& p, const Instruction& i) {
     if ((requested & x87) != 0) {
         if ((present & x87) != 0) {
             take_x87(image, fp, i.stack_width == 8);
+            drop_selectors(p, fp);
         } else {
             initialize(fp);
             fp.registers = {};

@@ -55,6 +55,8 @@ struct Compared {
 // -----------------
 
 struct MoveString {
+    static constexpr std::array cleared = {rcx, rsi, rdi};
+
     template <class T, class A>
     static void element(Processor& p, const Instruction& i) {
         p.store<T>(SegmentName::es, p.get<A>(rdi), p.load<T>(i.segment, p.get<A>(rsi)));
@@ -98,6 +100,8 @@ struct MoveString {
 };
 
 struct StoreString {
+    static constexpr std::array cleared = {rcx, rdi};
+
     template <class T, class A>
     static void element(Processor& p, const Instruction&) {
         p.store<T>(SegmentName::es, p.get<A>(rdi), p.get<T>(rax));
@@ -127,6 +131,8 @@ struct StoreString {
 };
 
 struct LoadString {
+    static constexpr std::array cleared = {rcx};
+
     template <class T, class A>
     static void element(Processor& p, const Instruction& i) {
         p.set<T>(rax, p.load<T>(i.segment, p.get<A>(rsi)));
@@ -135,6 +141,8 @@ struct LoadString {
 };
 
 struct InputString {
+    static constexpr std::array cleared = {rcx};
+
     // Asked even if the count is zero.
     template <class T>
     static void before_all(Processor& p) {
@@ -156,6 +164,8 @@ struct InputString {
 };
 
 struct OutputString {
+    static constexpr std::array cleared = {rcx};
+
     template <class T>
     static void before_all(Processor& p) {
         check_io_permission(p, p.get<std::uint16_t>(rdx), sizeof(T));
@@ -173,11 +183,20 @@ struct OutputString {
     }
 };
 
+// Where both operands fault, Intel's CPUs tell of the second, AMD's of the first.
 struct CompareStrings {
+    static constexpr std::array cleared = {rcx};
+
     template <class T, class A>
     static Compared<T> element(Processor& p, const Instruction& i) {
-        const T left = p.load<T>(i.segment, p.get<A>(rsi));
-        const T right = p.load<T>(SegmentName::es, p.get<A>(rdi));
+        T left, right;
+        if (p.model.vendor() == Vendor::intel) {
+            right = p.load<T>(SegmentName::es, p.get<A>(rdi));
+            left = p.load<T>(i.segment, p.get<A>(rsi));
+        } else {
+            left = p.load<T>(i.segment, p.get<A>(rsi));
+            right = p.load<T>(SegmentName::es, p.get<A>(rdi));
+        }
         advance<T, A>(p, rsi);
         advance<T, A>(p, rdi);
         return {left, right};
@@ -185,6 +204,8 @@ struct CompareStrings {
 };
 
 struct ScanString {
+    static constexpr std::array cleared = {rcx};
+
     template <class T, class A>
     static Compared<T> element(Processor& p, const Instruction&) {
         const T right = p.load<T>(SegmentName::es, p.get<A>(rdi));
@@ -228,9 +249,20 @@ std::uint64_t elements_done(Processor& p, const Instruction& i, std::uint64_t li
     return 1;
 }
 
+// With 32-bit addresses in 64-bit code, Intel's CPUs clear the upper half of the count before they look at it, and
+// MOVS and STOS those of their indexes; AMD's leave them until there is an iteration that is done.
+template <class Operation, class A>
+void clear_upper_halves(Processor& p) {
+    if constexpr (sizeof(A) == 4) {
+        if (p.model.vendor() != Vendor::intel) return;
+        for (const GeneralRegister number : Operation::cleared) p.set<A>(number, p.get<A>(number));
+    }
+}
+
 template <class Operation, class T, class A>
 void repeated(Processor& p, const Instruction& i) {
     if constexpr (requires { Operation::template before_all<T>(p); }) Operation::template before_all<T>(p);
+    clear_upper_halves<Operation, A>(p);
     std::uint64_t allowed = elements_allowed(p);
     while (p.get<A>(rcx) != 0) {
         if (allowed == 0 || p.hits().any()) {
@@ -252,6 +284,7 @@ template <class Operation, class T, class A, bool WhileEqual>
 void compare_repeated(Processor& p, const Instruction& i) {
     std::uint64_t allowed = elements_allowed(p);
     const bool flags_each_time = p.model.vendor() == Vendor::amd;
+    clear_upper_halves<Operation, A>(p);
     while (p.get<A>(rcx) != 0) {
         const Compared<T> values = Operation::template element<T, A>(p, i);
         p.set<A>(rcx, static_cast<A>(p.get<A>(rcx) - 1));

@@ -1,12 +1,12 @@
 // Conversions between floating-point formats and integers (SDM vol. 1, 4.9, 11.4.1.6, 14.4.1; vol. 2: CVT*,
 // VCVT*).
-#include "cpu/isa/vector_forms.hpp"
+#include "cpu/isa/vector_exactness.hpp"
 
 namespace xenolith::cpu {
 
 namespace {
 
-using vector_trait::floating, vector_trait::integer64;
+using vector_trait::floating, vector_trait::integer64, vector_trait::unchecked;
 
 // --- Within XMM registers
 // -------------------------------------------------------------------------------------------
@@ -72,6 +72,27 @@ __m128i cvtps2ph(__m128i first, __m128i second, unsigned immediate) {
         }
     }
     return result;
+}
+
+bool doubles_as_singles(__m128i, __m128i second, unsigned mxcsr) {
+    return exactness::narrowed<double, 2>(second, exactness::format_of<float>, mxcsr);
+}
+bool double_as_single(__m128i, __m128i second, unsigned mxcsr) {
+    return exactness::narrowed<double, 1>(second, exactness::format_of<float>, mxcsr);
+}
+// Never flushes, and to Intel's CPUs any denormal is inexact.
+bool singles_as_halves(__m128i, __m128i second, unsigned mxcsr) {
+    constexpr unsigned flush_to_zero = 0x8000;
+    constexpr exactness::Format half_precision{11, -14, 15};
+    constexpr exactness::Wide smallest_normal = 0x1p-126;
+    const exactness::Operands<float> from(second, mxcsr);
+    for (unsigned n = 0; n < 4; ++n) {
+        if (!from.is_finite(n)) continue;
+        const exactness::Wide value = from[n];
+        const bool is_denormal = value != 0 && value < smallest_normal && value > -smallest_normal;
+        if (is_denormal || exactness::is_inexact({value, true}, half_precision, mxcsr & ~flush_to_zero)) return true;
+    }
+    return false;
 }
 
 // --- To and from integers of 32 and 64 bits
@@ -151,22 +172,25 @@ std::span<const Row> vector_convert_rows() {
         static constexpr VectorRow table[] = {
             {ZYDIS_MNEMONIC_CVTPS2PD, ZYDIS_MNEMONIC_VCVTPS2PD, sse2, widening<cvtps2pd, floating>},
             {ZYDIS_MNEMONIC_CVTDQ2PD, ZYDIS_MNEMONIC_VCVTDQ2PD, sse2, widening<cvtdq2pd, floating>},
-            {ZYDIS_MNEMONIC_CVTPD2PS, ZYDIS_MNEMONIC_VCVTPD2PS, sse2, narrowing<cvtpd2ps, floating>},
+            {ZYDIS_MNEMONIC_CVTPD2PS, ZYDIS_MNEMONIC_VCVTPD2PS, sse2,
+             narrowing<rounded<cvtpd2ps, doubles_as_singles>, floating>},
             {ZYDIS_MNEMONIC_CVTPD2DQ, ZYDIS_MNEMONIC_VCVTPD2DQ, sse2, narrowing<cvtpd2dq, floating>},
             {ZYDIS_MNEMONIC_CVTTPD2DQ, ZYDIS_MNEMONIC_VCVTTPD2DQ, sse2, narrowing<cvttpd2dq, floating>},
             {ZYDIS_MNEMONIC_CVTDQ2PS, ZYDIS_MNEMONIC_VCVTDQ2PS, sse2, lanes<cvtdq2ps, floating>},
             {ZYDIS_MNEMONIC_CVTPS2DQ, ZYDIS_MNEMONIC_VCVTPS2DQ, sse2, lanes<cvtps2dq, floating>},
             {ZYDIS_MNEMONIC_CVTTPS2DQ, ZYDIS_MNEMONIC_VCVTTPS2DQ, sse2, lanes<cvttps2dq, floating>},
             {ZYDIS_MNEMONIC_CVTSS2SD, ZYDIS_MNEMONIC_VCVTSS2SD, sse2, narrow<cvtss2sd, floating>},
-            {ZYDIS_MNEMONIC_CVTSD2SS, ZYDIS_MNEMONIC_VCVTSD2SS, sse2, narrow<cvtsd2ss, floating>},
+            {ZYDIS_MNEMONIC_CVTSD2SS, ZYDIS_MNEMONIC_VCVTSD2SS, sse2,
+             narrow<rounded<cvtsd2ss, double_as_single>, floating>},
             {ZYDIS_MNEMONIC_CVTSI2SS, ZYDIS_MNEMONIC_VCVTSI2SS, sse, by_integer<cvtsi2ssl, cvtsi2ssq>},
             {ZYDIS_MNEMONIC_CVTSI2SD, ZYDIS_MNEMONIC_VCVTSI2SD, sse2, by_integer<cvtsi2sdl, cvtsi2sdq>},
             {ZYDIS_MNEMONIC_CVTSS2SI, ZYDIS_MNEMONIC_VCVTSS2SI, sse, by_integer<cvtss2sil, cvtss2siq>},
             {ZYDIS_MNEMONIC_CVTTSS2SI, ZYDIS_MNEMONIC_VCVTTSS2SI, sse, by_integer<cvttss2sil, cvttss2siq>},
             {ZYDIS_MNEMONIC_CVTSD2SI, ZYDIS_MNEMONIC_VCVTSD2SI, sse2, by_integer<cvtsd2sil, cvtsd2siq>},
             {ZYDIS_MNEMONIC_CVTTSD2SI, ZYDIS_MNEMONIC_VCVTTSD2SI, sse2, by_integer<cvttsd2sil, cvttsd2siq>},
-            {none, ZYDIS_MNEMONIC_VCVTPH2PS, base, widening<cvtph2ps, floating>, cost, f16c},
-            {none, ZYDIS_MNEMONIC_VCVTPS2PH, base, narrowing<cvtps2ph, floating>, cost, f16c},
+            {none, ZYDIS_MNEMONIC_VCVTPH2PS, base, widening<cvtph2ps, floating | unchecked>, cost, f16c},
+            {none, ZYDIS_MNEMONIC_VCVTPS2PH, base, narrowing<rounded<cvtps2ph, singles_as_halves>, floating>, cost,
+             f16c},
         };
         return rows_of(table);
     }();

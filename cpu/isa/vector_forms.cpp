@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint32_t exception_flags = 0x3f, exception_masks = 0x1f80, flush_to_zero = 0x8000;
 constexpr std::uint32_t computed_first = 0x07;  // invalid, denormal, divide by zero
-constexpr std::uint32_t underflow = 0x10;
+constexpr std::uint32_t overflow = 0x08, underflow = 0x10, inexact = 0x20;
 
 // MXCSR holds the masks seven bits above their flags.
 constexpr std::uint32_t unmasked(std::uint32_t flags, std::uint32_t mxcsr) { return flags & ~(mxcsr >> 7); }
@@ -34,7 +34,9 @@ std::uint32_t flags_of(VectorOperation operation, Vector256& result, const Vecto
 
 // SDM vol. 1, 11.5.2 and 11.5.3. Three exceptions are found before anything is computed: if one of them is
 // unmasked the others never come to light. An unmasked underflow is a tiny result, a masked one has to be
-// inexact as well; flushing to zero looks at tininess alone, so a second run with it tells.
+// inexact as well; flushing to zero looks at tininess alone, so a second run with it tells. Whether a result that
+// overflows or underflows unmasked is inexact is another question than if masked, and asked then; for AMD's CPUs it is
+// not known to be.
 void run_floating(Processor& p, VectorOperation operation, Vector256& result, const Vector256& first,
                   const Vector256& second, std::uint64_t immediate) {
     std::uint32_t& mxcsr = p.state.floating_point.mxcsr;
@@ -42,17 +44,23 @@ void run_floating(Processor& p, VectorOperation operation, Vector256& result, co
         mxcsr |= flags_of(operation, result, first, second, immediate, mxcsr);
         return;
     }
-    Vector256 scratch = result;
+    const Vector256 before = result;
     const std::uint32_t settings = mxcsr & ~flush_to_zero;
+    const auto flags_again = [&](std::uint64_t question, std::uint32_t with) {
+        Vector256 scratch = before;
+        return flags_of(operation, scratch, first, second, immediate | question, with);
+    };
     std::uint32_t raised =
         flags_of(operation, result, first, second, immediate,
                  unmasked(underflow, mxcsr) != 0 ? settings : mxcsr);  // flushing needs underflow masked
     if (unmasked(raised & computed_first, mxcsr) != 0) {
         raised &= computed_first;
-    } else if (unmasked(underflow, mxcsr) != 0 && (raised & underflow) == 0) {
-        raised |=
-            flags_of(operation, scratch, first, second, immediate | looks_for_tininess, settings | flush_to_zero) &
-            underflow;
+    } else {
+        if (unmasked(underflow, mxcsr) != 0 && (raised & underflow) == 0)
+            raised |= flags_again(looks_for_tininess, settings | flush_to_zero) & underflow;
+        if (p.model.vendor() == Vendor::intel && unmasked(raised & (overflow | underflow), mxcsr) != 0 &&
+            (raised & inexact) != 0)
+            raised &= ~inexact | flags_again(looks_for_inexactness | std::uint64_t{mxcsr} << mxcsr_shift, settings);
     }
     mxcsr |= raised;
     if (unmasked(raised, mxcsr) != 0)
@@ -69,6 +77,7 @@ enum class Source : unsigned {
     general64,
     immediate,
     small,  // memory of Instruction::width bytes: 1, 2, 4 or 8
+    small_unchecked,
     memory16,
     memory16_aligned,
     memory32,
@@ -121,6 +130,11 @@ const Vector256& fetch(Processor& p, const Instruction& i, Vector256& space) {
             space = {i.immediate};
         } else if constexpr (S == Source::small) {
             load_small(p, i, space);
+        } else if constexpr (S == Source::small_unchecked) {
+            if (p.model.vendor() == Vendor::intel)
+                p.without_alignment_checks([&] { load_small(p, i, space); });
+            else
+                load_small(p, i, space);
         } else {
             constexpr bool aligned = S == Source::memory16_aligned || S == Source::memory32_aligned;
             constexpr unsigned size = S == Source::memory32 || S == Source::memory32_aligned ? 32 : 16;
@@ -178,14 +192,29 @@ void execute_vector(Processor& p, const Instruction& i) {
     }
 }
 
-template <Encoding E, bool MustBeAligned, bool Floating>
+template <Encoding E, bool MustBeAligned>
 void execute_store(Processor& p, const Instruction& i) {
     require_registers<E>(p);
     const Vector256& source = p.state.floating_point.vector[i.registers[2]];
     Vector256 result{};
-    if constexpr (Floating) p.probe_write(i.segment, p.effective_address(i), i.width);
-    compute<Floating>(p, i, result, source, source);
+    compute<false>(p, i, result, source, source);
     store_result<MustBeAligned>(p, i, result);
+}
+
+// VCVTPS2PH. AMD's CPUs look at the operand first. Intel's convert first, so that a page fault finds MXCSR with the
+// flags of the conversion, and do not check alignment (SDM vol. 2A, 2.4, exceptions of type 11).
+void execute_floating_store(Processor& p, const Instruction& i) {
+    require_avx(p);
+    const Vector256& source = p.state.floating_point.vector[i.registers[2]];
+    Vector256 result{};
+    if (p.model.vendor() == Vendor::intel) {
+        compute<true>(p, i, result, source, source);
+        p.without_alignment_checks([&] { store_result<false>(p, i, result); });
+    } else {
+        p.probe_write(i.segment, p.effective_address(i), i.width);
+        compute<true>(p, i, result, source, source);
+        store_result<false>(p, i, result);
+    }
 }
 
 // --- The table of them all
@@ -202,6 +231,9 @@ constexpr unsigned combination(Encoding e, Destination d, Source s, bool floatin
 }
 
 constexpr bool is_wide(Destination d) { return d == Destination::ymm || d == Destination::ymm_masked; }
+constexpr bool is_general(Destination d) {
+    return d == Destination::general32 || d == Destination::general64 || d == Destination::flags;
+}
 constexpr bool is_general(Source s) { return s == Source::general32 || s == Source::general64; }
 
 // Combinations that no instruction has are left out, for the compiler's sake.
@@ -210,6 +242,7 @@ constexpr bool exists(Encoding e, Destination d, Source s, bool floating) {
     if (e == Encoding::plain && (is_wide(d) || s == Source::memory32 || s == Source::memory32_aligned)) return false;
     if (s == Source::immediate && (floating || (d != Destination::xmm && d != Destination::ymm))) return false;
     if (is_general(s) && d != Destination::xmm) return false;
+    if (s == Source::small_unchecked && (e == Encoding::plain || !floating || is_general(d))) return false;
     if (floating && (s == Source::memory32_aligned || d == Destination::xmm_masked || d == Destination::ymm_masked))
         return false;
     return true;
@@ -298,9 +331,9 @@ Destination destination_of(const ZydisDecodedOperand& operand, std::uint8_t trai
 
 Execute select_store(const Shape& shape, bool vex, bool aligned, bool floating) {
     shape.out.width = static_cast<std::uint8_t>(shape.operands[0].size / 8);
-    if (floating) return vex ? execute_store<Encoding::vex, false, true> : nullptr;
-    if (vex) return aligned ? execute_store<Encoding::vex, true, false> : execute_store<Encoding::vex, false, false>;
-    return aligned ? execute_store<Encoding::plain, true, false> : execute_store<Encoding::plain, false, false>;
+    if (floating) return vex ? execute_floating_store : nullptr;
+    if (vex) return aligned ? execute_store<Encoding::vex, true> : execute_store<Encoding::vex, false>;
+    return aligned ? execute_store<Encoding::plain, true> : execute_store<Encoding::plain, false>;
 }
 
 }  // namespace
@@ -349,6 +382,7 @@ Execute select_vector(const Shape& shape, const VectorOperations& operations) {
         if (operands.count > 1) out.registers[1] = operands.numbers[1];
     } else {
         source = source_of(second, aligned);
+        if (source == Source::small && (traits & vector_trait::unchecked) != 0) source = Source::small_unchecked;
         out.registers[2] = operands.numbers[source_at];
         if (source_at > 1) out.registers[1] = operands.numbers[1];
         if (second.type == ZYDIS_OPERAND_TYPE_MEMORY) {

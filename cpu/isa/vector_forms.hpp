@@ -29,13 +29,14 @@ namespace xenolith::cpu {
 
 // VectorOperations::traits.
 namespace vector_trait {
-inline constexpr std::uint8_t floating = 1;    // runs under MXCSR and may raise #XM
-inline constexpr std::uint8_t unaligned = 2;   // memory of 16 bytes needs no alignment without VEX either
-inline constexpr std::uint8_t aligned = 4;     // memory must be aligned even with VEX
-inline constexpr std::uint8_t sets_flags = 8;  // the result is the arithmetic flags; both operands are sources
-inline constexpr std::uint8_t counts = 16;     // an immediate is the second source: a shift count
-inline constexpr std::uint8_t masked = 32;     // a third source is the destination's value before the operation
-inline constexpr std::uint8_t integer64 = 64;  // `wide` is for a general register or integer of 64 bits
+inline constexpr std::uint8_t floating = 1;     // runs under MXCSR and may raise #XM
+inline constexpr std::uint8_t unaligned = 2;    // memory of 16 bytes needs no alignment without VEX either
+inline constexpr std::uint8_t aligned = 4;      // memory must be aligned even with VEX
+inline constexpr std::uint8_t sets_flags = 8;   // the result is the arithmetic flags; both operands are sources
+inline constexpr std::uint8_t counts = 16;      // an immediate is the second source: a shift count
+inline constexpr std::uint8_t masked = 32;      // a third source is the destination's value before the operation
+inline constexpr std::uint8_t integer64 = 64;   // `wide` is for a general register or integer of 64 bits
+inline constexpr std::uint8_t unchecked = 128;  // Intel's CPUs do not check the alignment of memory of 8 bytes
 }  // namespace vector_trait
 
 // For rows whose `vector` is set, and for rows that have to choose among operations themselves. Null for
@@ -63,6 +64,10 @@ std::vector<Row> rows_of(std::span<const VectorRow> table);
 // With an unmasked underflow the operation may be run once more, flushing to zero, to see if its result is
 // tiny; the immediate then has this bit.
 inline constexpr std::uint64_t looks_for_tininess = 0x100;
+// With an unmasked overflow or underflow it is run for the flag of an inexact result alone: with this bit and, above
+// it, the guest's MXCSR (cpu/isa/vector_exactness.hpp).
+inline constexpr std::uint64_t looks_for_inexactness = 0x200;
+inline constexpr unsigned mxcsr_shift = 16;
 void run_floating(Processor& p, VectorOperation operation, Vector256& result, const Vector256& first,
                   const Vector256& second, std::uint64_t immediate);
 

@@ -50,6 +50,8 @@ void store_chosen(Processor& p, const Instruction& i, std::uint64_t start, const
 // --- MASKMOVDQU: bytes to DS:rDI
 // ----------------------------------------------------------------------------------------
 
+// To Intel's CPUs they are two quadwords, the upper one first, that have to be writable and aligned whatever the mask.
+// AMD's look at the bytes alone that are chosen.
 template <bool Vex>
 void store_masked_bytes(Processor& p, const Instruction& i) {
     if constexpr (Vex)
@@ -57,6 +59,8 @@ void store_masked_bytes(Processor& p, const Instruction& i) {
     else
         require_sse(p);
     const std::uint64_t start = p.state.registers[rdi] & Processor::address_mask(i.address_size);
+    if (p.model.vendor() == Vendor::intel)
+        for (const unsigned half : {8u, 0u}) p.probe_write(i.segment, place(i, start, half), 8);
     store_chosen<std::uint8_t>(p, i, start, vector_register(p, i.registers[1]), vector_register(p, i.registers[0]), 16);
 }
 
@@ -102,22 +106,36 @@ Execute select_masked(const Shape& shape) {
 
 // Elements of T at signed indices of Index, from the lowest up. What has been loaded is done with: its
 // element is written and its mask cleared, so that a fault further up finds the instruction to be continued
-// there.
+// there. Intel's CPUs begin by making each element of the mask all ones or all zeros, clear the destination's upper
+// half, if that is not used, with the first element, and raise no #AC; AMD's clear both at the end.
 template <class T, class Index>
 void gather(Processor& p, const Instruction& i) {
     require_avx(p);
     Vector256 &to = vector_register(p, i.registers[0]), &mask = vector_register(p, i.registers[2]);
     const Vector256& indices = vector_register(p, i.registers[1]);
+    constexpr unsigned elements = 32 / sizeof(T);
     const unsigned count = static_cast<unsigned>(i.width / std::max(sizeof(T), sizeof(Index)));
+    const unsigned used = i.width / static_cast<unsigned>(sizeof(T));
     const std::uint64_t start = p.effective_address(i);
+    const bool intel = p.model.vendor() == Vendor::intel;
+    const auto clear_from = [&](unsigned first) {
+        for (unsigned n = first; n < elements; ++n) set_element<T>(to, n, 0);
+    };
+    const auto load = [&](unsigned n) {
+        const std::uint64_t distance = sign_extend(element<Index>(indices, n)) << i.scale_shift;
+        return p.load<T>(i.segment, place(i, start, distance));
+    };
+    if (intel)
+        for (unsigned n = 0; n < elements; ++n)
+            set_element<T>(mask, n, n < used && chosen<T>(mask, n) ? static_cast<T>(~T{0}) : T{0});
     for (unsigned n = 0; n < count; ++n) {
         if (chosen<T>(mask, n)) {
-            const std::uint64_t distance = sign_extend(element<Index>(indices, n)) << i.scale_shift;
-            set_element(to, n, p.load<T>(i.segment, place(i, start, distance)));
+            set_element(to, n, intel ? p.without_alignment_checks([&] { return load(n); }) : load(n));
+            if (intel) clear_from(used);
         }
         set_element<T>(mask, n, 0);
     }
-    for (unsigned n = count; n < 32 / sizeof(T); ++n) set_element<T>(to, n, 0);
+    clear_from(count);
     mask = {};
 }
 

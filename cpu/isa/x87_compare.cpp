@@ -23,20 +23,18 @@ void set_flags(Processor& p, unsigned conditions) {
                      ((conditions & x87::c0) != 0 ? rflags::cf : 0));
 }
 
-// True if the stack may be popped. An unmasked invalid operation leaves the outcome unset on Intel's CPUs
-// (SDM vol. 2, FCOM and FCOMI), and is unordered on AMD's.
+// True if the stack may be popped. An invalid operation is unordered, unmasked too: the manual leaves the outcome of
+// that one unset (SDM vol. 2, FCOM and FCOMI), the CPUs of both vendors set it.
 template <Outcome To>
 bool finish(Processor& p, X87& x87, unsigned status) {
     const bool completes = !x87.unmasked(status & x87::before_operation);
-    const bool is_invalid = x87.unmasked(status & x87::invalid);
-    if (is_invalid) status |= unordered;
-    const bool sets = !is_invalid || p.model.vendor() == Vendor::amd;
+    if (x87.unmasked(status & x87::invalid)) status |= unordered;
     if constexpr (To == Outcome::condition_code) {
-        x87.report(status, sets ? x87::all_conditions : x87::c1);
+        x87.report(status, x87::all_conditions);
     } else {
         // C1 tells only of an empty register.
         x87.report(status & ~unsigned{x87::all_conditions}, (status & x87::stack_fault) != 0 ? x87::c1 : 0);
-        if (sets) set_flags(p, status);
+        set_flags(p, status);
     }
     return completes;
 }

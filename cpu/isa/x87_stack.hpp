@@ -57,16 +57,14 @@ class X87 {
         move_top(1);
     }
 
-    // The instruction is past all faults: it becomes the last one that the pointers tell of (SDM vol. 1,
-    // 8.1.8).
+    // The instruction is past all faults: it becomes the last one that the pointers tell of (SDM vol. 1, 8.1.8 and
+    // 8.1.9). Since the Pentium 4, Intel's opcode is that of the last unmasked exception, and later so is the data
+    // pointer.
     void record() {
         fp_.instruction_pointer = p_.instruction_rip();
-        fp_.instruction_selector = p_.state.segment(SegmentName::cs).selector;
-        fp_.opcode = static_cast<std::uint16_t>(i_.immediate);
-        if (i_.has_memory) {
-            fp_.data_pointer = p_.effective_address(i_);
-            fp_.data_selector = p_.state.segment(i_.segment).selector;
-        }
+        if (!p_.model.has(Feature::no_fcs_fds)) fp_.instruction_selector = p_.state.segment(SegmentName::cs).selector;
+        if (p_.model.vendor() != Vendor::intel) record_opcode();
+        if (!p_.model.has(Feature::fdp_exception_only)) record_data();
     }
 
     bool unmasked(unsigned exceptions) const { return (exceptions & ~fp_.control & x87::exceptions) != 0; }
@@ -76,6 +74,10 @@ class X87 {
         const unsigned kept = fp_.status & ~conditions;
         fp_.status = static_cast<std::uint16_t>(
             kept | (flags_and_conditions & (conditions | x87::exceptions | x87::stack_fault)));
+        if (unmasked(flags_and_conditions)) {
+            record_opcode();
+            record_data();
+        }
         if (unmasked(fp_.status)) fp_.status |= x87::summary | x87::busy;
     }
     // A source is empty, or a push finds no room: true if the masked response is to follow.
@@ -100,6 +102,12 @@ class X87 {
     }
 
   private:
+    void record_opcode() { fp_.opcode = static_cast<std::uint16_t>(i_.immediate); }
+    void record_data() {
+        if (!i_.has_memory) return;
+        fp_.data_pointer = p_.effective_address(i_);
+        if (!p_.model.has(Feature::no_fcs_fds)) fp_.data_selector = p_.state.segment(i_.segment).selector;
+    }
     unsigned number(unsigned n) const { return (stack_top(fp_) + n) & 7; }
     void set_tag(unsigned n, unsigned tag) {
         const unsigned shift = number(n) * 2;

@@ -150,6 +150,11 @@ struct Indefinite<TenBytes> {
                                       std::byte{0}, std::byte{0}, std::byte{0xc0}, std::byte{0xff}, std::byte{0xff}};
 };
 
+// What an unmasked exception keeps from being stored: AMD's CPUs look whether it could be, Intel's do not.
+void check_operand(Processor& p, const Instruction& i, unsigned size) {
+    if (p.model.vendor() == Vendor::amd) p.probe_write(i.segment, p.effective_address(i), size);
+}
+
 // A store may fault, so it comes before the status changes. With overflow or underflow unmasked there is no
 // result that fits the destination: nothing is stored and nothing popped (SDM vol. 1, 8.5.4).
 template <class T, host::Operation Operation, bool Pops>
@@ -161,7 +166,7 @@ void store_converted(Processor& p, const Instruction& i) {
         if (respond) {
             store_operand<Operand>(p, i, Indefinite<T>::value);
         } else {
-            p.probe_write(i.segment, p.effective_address(i), sizeof(Operand));
+            check_operand(p, i, sizeof(Operand));
         }
         x87.record();
         x87.report_underflow();
@@ -175,7 +180,7 @@ void store_converted(Processor& p, const Instruction& i) {
     if (completes) {
         store_operand<Operand>(p, i, exchange.get_memory<Operand>());
     } else {
-        p.probe_write(i.segment, p.effective_address(i), sizeof(Operand));
+        check_operand(p, i, sizeof(Operand));
     }
     x87.record();
     x87.accept(exchange);
@@ -188,7 +193,7 @@ void store_real80(Processor& p, const Instruction& i) {
     if (respond) {
         store_operand(p, i, to_bytes(underflow ? x87::indefinite : x87.st(0)));
     } else {
-        p.probe_write(i.segment, p.effective_address(i), sizeof(TenBytes));
+        check_operand(p, i, sizeof(TenBytes));
     }
     x87.record();
     if (underflow) {

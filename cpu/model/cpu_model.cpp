@@ -86,10 +86,12 @@ constexpr FeatureBit feature_bits[] = {
     {Feature::tsc_adjust, 7, 0, Register::ebx, 1},
     {Feature::bmi1, 7, 0, Register::ebx, 3},
     {Feature::avx2, 7, 0, Register::ebx, 5},
+    {Feature::fdp_exception_only, 7, 0, Register::ebx, 6},
     {Feature::smep, 7, 0, Register::ebx, 7},
     {Feature::bmi2, 7, 0, Register::ebx, 8},
     {Feature::erms, 7, 0, Register::ebx, 9},
     {Feature::invpcid, 7, 0, Register::ebx, 10},
+    {Feature::no_fcs_fds, 7, 0, Register::ebx, 13},
     {Feature::rdseed, 7, 0, Register::ebx, 18},
     {Feature::adx, 7, 0, Register::ebx, 19},
     {Feature::smap, 7, 0, Register::ebx, 20},
@@ -140,30 +142,31 @@ FeatureSet nehalem_features() {
 
 FeatureSet modern_features() {
     using enum Feature;
-    return nehalem_features() | set_of({pclmulqdq,  fma,
-                                        pcid,       x2apic,
-                                        movbe,      tsc_deadline,
-                                        aes,        xsave,
-                                        avx,        f16c,
-                                        rdrand,     bmi1,
-                                        avx2,       smep,
-                                        bmi2,       erms,
-                                        invpcid,    rdseed,
-                                        adx,        smap,
-                                        clwb,       sha,
-                                        umip,       rdpid,
-                                        clflushopt, xsaveopt,
-                                        xsavec,     xsaves,
-                                        page1gb,    lzcnt,
-                                        fsgsbase,   prefetchw,
-                                        tsc_adjust, arch_capabilities});
+    return nehalem_features() | set_of({fdp_exception_only, no_fcs_fds}) | set_of({pclmulqdq,  fma,
+                                                                                   pcid,       x2apic,
+                                                                                   movbe,      tsc_deadline,
+                                                                                   aes,        xsave,
+                                                                                   avx,        f16c,
+                                                                                   rdrand,     bmi1,
+                                                                                   avx2,       smep,
+                                                                                   bmi2,       erms,
+                                                                                   invpcid,    rdseed,
+                                                                                   adx,        smap,
+                                                                                   clwb,       sha,
+                                                                                   umip,       rdpid,
+                                                                                   clflushopt, xsaveopt,
+                                                                                   xsavec,     xsaves,
+                                                                                   page1gb,    lzcnt,
+                                                                                   fsgsbase,   prefetchw,
+                                                                                   tsc_adjust, arch_capabilities});
 }
 
 FeatureSet offered(FeatureSet features, Vendor vendor) {
     features &= ~not_yet_implemented();
     for (std::size_t n = 0; n < static_cast<std::size_t>(Feature::count); ++n)
         if (!host_has(static_cast<Feature>(n))) features.reset(n);
-    if (vendor == Vendor::amd) features &= ~set_of({Feature::arch_capabilities, Feature::tsc_adjust});
+    using enum Feature;
+    if (vendor == Vendor::amd) features &= ~set_of({arch_capabilities, tsc_adjust, fdp_exception_only, no_fcs_fds});
     return features;
 }
 

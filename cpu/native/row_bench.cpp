@@ -1,6 +1,10 @@
 #include "cpu/native/row_bench.hpp"
 
+#include <cpuid.h>
+
 #include <algorithm>
+#include <bitset>
+#include <vector>
 
 namespace xenolith::cpu {
 
@@ -11,7 +15,37 @@ constexpr std::uint64_t table_root = 0x1000, table_end = 0x10000, operands = 0x1
 // What RFLAGS the bench changes between runs, beside the arithmetic flags.
 constexpr std::uint64_t checks_alignment = rflags::ac;
 
+CpuModel everything_but(Vendor vendor, const std::vector<Feature>& without) {
+    constexpr std::uint32_t signature = 0x306a9, highest_leaf = 0xd;
+    auto features = std::bitset<128>().set();
+    for (const Feature feature : without) features.reset(static_cast<unsigned>(feature));
+    return {"everything", "", vendor, signature, 46, highest_leaf, features};
+}
+
+CpuModel like_the_host() {
+    using enum Feature;
+    if (__builtin_cpu_is("amd") != 0) return everything_but(Vendor::amd, {fdp_exception_only, no_fcs_fds});
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+    std::vector<Feature> without;
+    if ((ebx >> 6 & 1) == 0) without.push_back(fdp_exception_only);
+    if ((ebx >> 13 & 1) == 0) without.push_back(no_fcs_fds);
+    return everything_but(Vendor::intel, without);
+}
+
 }  // namespace
+
+const CpuModel& model_with_everything(Vendor vendor) {
+    using enum Feature;
+    static const CpuModel intel = everything_but(Vendor::intel, {});
+    static const CpuModel amd = everything_but(Vendor::amd, {fdp_exception_only, no_fcs_fds});
+    return vendor == Vendor::amd ? amd : intel;
+}
+
+const CpuModel& model_like_the_host() {
+    static const CpuModel model = like_the_host();
+    return model;
+}
 
 RowBench::RowBench(NativeMode mode, std::uint64_t memory_address)
     : decoder_(model_like_the_host(), *find_timing("modern")),

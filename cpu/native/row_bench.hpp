@@ -2,7 +2,6 @@
 // its CPU: the counterpart of NativeOracle, with the operand memory at the same linear address.
 #pragma once
 
-#include <bitset>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -31,19 +30,10 @@ class EmptyWorld : public Environment {
 };
 
 // Every feature there is, so that every row decodes.
-inline const CpuModel& model_with_everything(Vendor vendor) {
-    constexpr std::uint32_t signature = 0x306a9, highest_leaf = 0xd;
-    static const CpuModel models[] = {
-        {"everything", "", Vendor::intel, signature, 46, highest_leaf, std::bitset<128>().set()},
-        {"everything", "", Vendor::amd, signature, 46, highest_leaf, std::bitset<128>().set()},
-    };
-    return models[vendor == Vendor::amd ? 1 : 0];
-}
+const CpuModel& model_with_everything(Vendor vendor);
 
-// Where vendors differ, as the host does.
-inline const CpuModel& model_like_the_host() {
-    return model_with_everything(__builtin_cpu_is("amd") != 0 ? Vendor::amd : Vendor::intel);
-}
+// Where CPUs differ, as the host does: the vendor, and what its x87 pointers are.
+const CpuModel& model_like_the_host();
 
 class RowBench {
   public:

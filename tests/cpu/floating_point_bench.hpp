@@ -5,18 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
-#include <map>
 #include <memory>
 #include <optional>
 #include <random>
 #include <span>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "cpu/decode/decoder.hpp"
 #include "cpu/state/cpu_state.hpp"
+#include "tests/cpu/host_judge.hpp"
 #include "tests/cpu/native_oracle.hpp"
 #include "tests/cpu/row_bench.hpp"
 
@@ -166,186 +164,47 @@ inline cpu::FloatingPointState random_state(Random& random) {
 
 // --- One instruction, both ways
 
-struct FloatingPointEncoding {
-    std::vector<std::byte> bytes;
-    ZydisDecodedInstruction decoded;
-    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-    cpu::Instruction instruction;
-
-    std::string text() const {
-        ZydisFormatter formatter;
-        ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-        char line[96];
-        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible, line,
-                                        sizeof(line), 0, nullptr);
-        std::ostringstream out;
-        out << line << "  [" << std::hex;
-        for (const std::byte byte : bytes) out << ' ' << std::to_integer<unsigned>(byte);
-        out << " ]";
-        return out.str();
-    }
-};
-
 class FloatingPointBench {
   public:
     // Null where the host cannot judge.
     static std::unique_ptr<FloatingPointBench> create(NativeMode mode) {
-        auto oracle = NativeOracle::create(mode, NativeUnits::all);
-        if (oracle == nullptr) return nullptr;
-        return std::unique_ptr<FloatingPointBench>(new FloatingPointBench(mode, std::move(oracle)));
+        auto judge =
+            HostJudge::create(mode == NativeMode::bits64 ? cpu::DecodeMode::long64 : cpu::DecodeMode::compatibility32);
+        return judge == nullptr ? nullptr
+                                : std::unique_ptr<FloatingPointBench>(new FloatingPointBench(std::move(judge)));
     }
 
-    // False where Zydis does not know the bytes. Whether we do is in `instruction`.
-    bool decode(std::span<const std::uint8_t> bytes, FloatingPointEncoding& encoding) const {
-        std::array<std::uint8_t, 15> padded{};
+    // False where Zydis does not know the bytes.
+    bool decode(std::span<const std::uint8_t> bytes, cpu::fuzz::Encoding& encoding) const {
+        std::array<std::uint8_t, cpu::Decoder::longest> padded{};
         std::ranges::copy(bytes, padded.begin());
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_, padded.data(), padded.size(), &encoding.decoded,
-                                                 encoding.operands.data())))
-            return false;
-        const auto as_bytes = std::as_bytes(std::span(padded)).first(encoding.decoded.length);
-        encoding.bytes.assign(as_bytes.begin(), as_bytes.end());
-        const auto code_mode = mode_ == NativeMode::bits64 ? cpu::DecodeMode::long64 : cpu::DecodeMode::compatibility32;
-        bench_.decoder().decode(encoding.bytes, code_mode, encoding.instruction);
-        return true;
+        return judge_->reader().read(padded, encoding);
     }
 
     // Memory operands are addressed by RBX, or RDI where the instruction says so.
-    void prepare(const FloatingPointEncoding& encoding) {
-        encoding_ = &encoding;
-        oracle_->set_instruction(encoding.bytes);
-    }
+    void prepare(const cpu::fuzz::Encoding& encoding) { judge_->prepare(encoding); }
 
     // Empty if both did the same, else what differs.
     std::string run(Random& random) {
-        Start start;
-        start.address = place(random);
+        const std::uint64_t base = judge_->memory_address(), address = place(random);
+        cpu::fuzz::State start;
         for (std::uint64_t& value : start.registers.general) value = edge_word(random);
-        start.registers.general[cpu::rbx] = start.registers.general[cpu::rdi] = start.address;
+        start.registers.general[cpu::rbx] = start.registers.general[cpu::rdi] = address;
         start.registers.rflags = 0x202 | (random() & cpu::rflags::arithmetic);
-        start.state = random_state(random);
-        start.operand = edge_operand(random);
-        // A host that switches tasks between loading the state and the instruction may lose x87 pointers that
-        // no pending exception needs: such a difference does not come again.
-        std::string difference;
-        for (unsigned attempt = 0; attempt < 3; ++attempt) {
-            bool only_pointers = true;
-            difference = run_once(start, only_pointers);
-            if (difference.empty() || !only_pointers) break;
-        }
-        return difference;
+        start.floating_point = random_state(random);
+        const auto operand = edge_operand(random);
+        std::vector<cpu::fuzz::Patch> patches;
+        if (address - base <= NativeOracle::memory_size - sizeof(operand))
+            patches.push_back({static_cast<std::uint32_t>(address - base), sizeof(operand), {operand[0], operand[1]}});
+        return judge_->run(start, patches);
     }
 
   private:
-    struct Start {
-        NativeRegisters registers;
-        cpu::FloatingPointState state;
-        std::uint64_t address = 0;
-        std::array<std::uint64_t, 2> operand{};
-    };
-
-    std::string run_once(const Start& from, bool& only_pointers) {
-        const NativeRegisters& registers = from.registers;
-        const cpu::FloatingPointState& start = from.state;
-        const std::uint64_t offset = from.address - oracle_->memory_address();
-        if (offset <= NativeOracle::memory_size - sizeof(from.operand)) {
-            std::memcpy(oracle_->memory().data() + offset, from.operand.data(), sizeof(from.operand));
-            std::memcpy(bench_.memory().data() + offset, from.operand.data(), sizeof(from.operand));
-        }
-
-        cpu::FloatingPointState native_state = start;
-        const NativeOutcome native = oracle_->run(registers, native_state);
-        cpu::Processor& processor = bench_.processor();
-        processor.state.floating_point = start;
-        processor.state.cr4 |= cpu::cr4::osfxsr | cpu::cr4::osxmmexcpt | cpu::cr4::osxsave;
-        processor.state.xcr0 = 7;
-        const NativeOutcome ours = run_ours(registers);
-        cpu::FloatingPointState our_state = processor.state.floating_point;
-        normalize(our_state);
-
-        std::ostringstream out;
-        out << std::hex;
-        const auto compare = [&](const std::string& name, std::uint64_t here, std::uint64_t there,
-                                 std::uint64_t before) {
-            if (here != there)
-                out << "  " << name << ": " << here << ", the host has " << there << ", at the start " << before
-                    << '\n';
-        };
-        const auto vector_of = [](const NativeOutcome& o) { return o.fault ? o.fault->vector : 0xfffu; };
-        compare("fault", vector_of(ours), vector_of(native), 0xfff);
-        if (native.fault && ours.fault && native.fault->vector == 14) {
-            compare("fault address", ours.fault->address, native.fault->address, 0);
-            compare("fault code", ours.fault->error_code, native.fault->error_code, 0);
-        }
-        const bool is_64 = mode_ == NativeMode::bits64;
-        for (unsigned n = 0; n < (is_64 ? 16u : 8u); ++n) {
-            const std::uint64_t mask = is_64 ? ~std::uint64_t{0} : 0xffffffff;
-            compare("general register " + std::to_string(n), ours.registers.general[n] & mask,
-                    native.registers.general[n] & mask, registers.general[n]);
-        }
-        compare("flags", ours.registers.rflags, native.registers.rflags, registers.rflags);
-        compare("control", our_state.control, native_state.control, start.control);
-        compare("status", our_state.status, native_state.status, start.status);
-        compare("tag", our_state.tag, native_state.tag, start.tag);
-        compare("MXCSR", our_state.mxcsr, native_state.mxcsr, start.mxcsr);
-        for (unsigned n = 0; n < 8; ++n) {
-            const std::string name = "R" + std::to_string(n);
-            compare(name + " significand", our_state.registers[n].significand, native_state.registers[n].significand,
-                    start.registers[n].significand);
-            compare(name + " exponent", our_state.registers[n].sign_exponent, native_state.registers[n].sign_exponent,
-                    start.registers[n].sign_exponent);
-        }
-        for (unsigned n = 0; n < (is_64 ? 16u : 8u); ++n)
-            for (unsigned word = 0; word < 4; ++word)
-                compare("vector " + std::to_string(n) + " word " + std::to_string(word), our_state.vector[n][word],
-                        native_state.vector[n][word], start.vector[n][word]);
-        if (std::memcmp(oracle_->memory().data(), bench_.memory().data(), NativeOracle::memory_size) != 0) {
-            const auto [there, here] = std::ranges::mismatch(oracle_->memory(), bench_.memory());
-            out << "  memory at operand +" << std::dec
-                << there - oracle_->memory().begin() - static_cast<std::ptrdiff_t>(offset) << std::hex << ": "
-                << std::to_integer<unsigned>(*here) << ", the host has " << std::to_integer<unsigned>(*there) << '\n';
-            std::ranges::copy(oracle_->memory(), bench_.memory().begin());
-        }
-        only_pointers = out.str().empty();
-        // CPUs of one vendor keep the pointers only while an exception is pending, and show zeros otherwise.
-        constexpr unsigned summary = 0x80;
-        if ((native_state.status & summary) != 0) {
-            compare("opcode", our_state.opcode, native_state.opcode, start.opcode);
-            compare("instruction pointer", our_state.instruction_pointer, native_state.instruction_pointer,
-                    start.instruction_pointer);
-            compare("data pointer", our_state.data_pointer, native_state.data_pointer, start.data_pointer);
-            if (!is_64 && !native.fault) {
-                compare("instruction selector", our_state.instruction_selector, native_state.instruction_selector, 0);
-                compare("data selector", our_state.data_selector, native_state.data_selector, 0);
-            }
-        }
-        std::string difference = out.str();
-        if (!difference.empty()) {
-            out << "  started with control " << start.control << " status " << start.status << " tag " << start.tag
-                << " operand " << from.operand[1] << ':' << from.operand[0] << '\n';
-            for (unsigned n = 0; n < 8; ++n) {
-                const cpu::X87Register& value = start.registers[((start.status >> 11) + n) & 7];
-                out << "    ST(" << n << ") " << value.sign_exponent << ':' << value.significand << '\n';
-            }
-            difference = out.str();
-        }
-        return difference;
-    }
-
-    FloatingPointBench(NativeMode mode, std::unique_ptr<NativeOracle> oracle)
-        : mode_(mode), oracle_(std::move(oracle)), bench_(mode, oracle_->memory_address()) {
-        if (mode == NativeMode::bits64) {
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-        } else {
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
-        }
-        Random random{3};
-        for (std::byte& byte : oracle_->memory()) byte = static_cast<std::byte>(random());
-        std::ranges::copy(oracle_->memory(), bench_.memory().begin());
-    }
+    explicit FloatingPointBench(std::unique_ptr<HostJudge> judge) : judge_(std::move(judge)) {}
 
     // Mostly within the memory, sometimes across its end or a page's.
     std::uint64_t place(Random& random) {
-        const std::uint64_t base = oracle_->memory_address();
+        const std::uint64_t base = judge_->memory_address();
         if (chance(random, 32)) return base + NativeOracle::memory_size - pick(random, 16);
         if (chance(random, 32)) return base - pick(random, 16);
         if (chance(random, 16)) return base + 0x2000 - pick(random, 16);
@@ -353,41 +212,7 @@ class FloatingPointBench {
         return chance(random, 2) ? any & ~std::uint64_t{15} : any;
     }
 
-    NativeOutcome run_ours(const NativeRegisters& registers) {
-        cpu::Processor& processor = bench_.processor();
-        const cpu::Instruction& instruction = encoding_->instruction;
-        std::ranges::copy(registers.general, processor.state.registers.begin());
-        processor.state.registers[cpu::CpuState::rip_slot] = oracle_->instruction_address();
-        processor.state.rflags = registers.rflags & ~cpu::rflags::arithmetic;
-        processor.flags.set_bits(registers.rflags);
-        processor.current_ = &instruction;
-        NativeOutcome outcome;
-        try {
-            instruction.execute(processor, instruction);
-        } catch (const cpu::Fault& fault) {
-            outcome.fault = NativeFault{.vector = static_cast<unsigned>(fault.vector),
-                                        .error_code = fault.error_code.value_or(0),
-                                        .address = fault.linear_address,
-                                        .rip_offset = 0};
-        }
-        std::copy_n(processor.state.registers.begin(), 16, outcome.registers.general.begin());
-        outcome.registers.rflags = processor.rflags_value();
-        return outcome;
-    }
-
-    // Tags say only whether a register is empty.
-    static void normalize(cpu::FloatingPointState& state) {
-        unsigned tag = 0;
-        for (unsigned n = 0; n < 8; ++n)
-            if ((state.tag >> n * 2 & 3) == 3) tag |= 3u << n * 2;
-        state.tag = static_cast<std::uint16_t>(tag);
-    }
-
-    NativeMode mode_;
-    std::unique_ptr<NativeOracle> oracle_;
-    RowBench bench_;
-    ZydisDecoder zydis_;
-    const FloatingPointEncoding* encoding_ = nullptr;
+    std::unique_ptr<HostJudge> judge_;
 };
 
 // The fault an instruction raises with these bits in CR0 and these x87 exceptions pending unmasked, if any.

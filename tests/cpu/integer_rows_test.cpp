@@ -7,26 +7,23 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <map>
 #include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "cpu/decode/decoder.hpp"
 #include "cpu/isa/row.hpp"
-#include "tests/cpu/native_oracle.hpp"
-#include "tests/cpu/row_bench.hpp"
+#include "tests/cpu/host_judge.hpp"
 
 namespace xenolith::test {
 
 namespace {
 
 using namespace cpu;
+using fuzz::Encoding;
 
 constexpr unsigned states_per_group = 2000;
 constexpr std::size_t encodings_per_group = 40;
@@ -54,32 +51,6 @@ std::uint64_t edge_value(Random& random) {
 
 // --- Encodings
 // -----------------------------------------------------------------------------------------------------
-
-struct Encoding {
-    std::vector<std::byte> bytes;
-    ZydisDecodedInstruction decoded;
-    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-    Instruction instruction;
-
-    std::string text() const {
-        ZydisFormatter formatter;
-        ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-        char line[96];
-        ZydisFormatterFormatInstruction(&formatter, &decoded, operands.data(), decoded.operand_count_visible, line,
-                                        sizeof(line), 0, nullptr);
-        std::ostringstream out;
-        out << line << "  [" << std::hex;
-        for (const std::byte byte : bytes) out << ' ' << std::to_integer<unsigned>(byte);
-        out << " ]";
-        return out.str();
-    }
-    const ZydisDecodedOperand* memory_operand() const {
-        for (unsigned n = 0; n < decoded.operand_count_visible; ++n)
-            if (operands[n].type == ZYDIS_OPERAND_TYPE_MEMORY) return &operands[n];
-        return nullptr;
-    }
-    bool has_attribute(ZydisInstructionAttributes attribute) const { return (decoded.attributes & attribute) != 0; }
-};
 
 // What the rows tell apart.
 using Group = std::tuple<ZydisMnemonic, std::string, unsigned, ZydisInstructionAttributes>;
@@ -124,11 +95,6 @@ bool can_be_compared(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_OUTSD: return false;
         default: break;
     }
-    // A prefetch hint with a register operand is a NOP on CPUs of one vendor and invalid on the other's.
-    constexpr std::uint8_t prefetch_opcode = 0x0d;
-    if (mnemonic == ZYDIS_MNEMONIC_NOP && encoding.decoded.opcode_map == ZYDIS_OPCODE_MAP_0F &&
-        encoding.decoded.opcode == prefetch_opcode)
-        return false;
     const bool is_lea = mnemonic == ZYDIS_MNEMONIC_LEA;
     // 16-bit addresses cannot reach the memory; the stack is addressed by SS.B whatever the address size.
     if (encoding.decoded.address_width == 16 && !is_lea) {
@@ -161,14 +127,9 @@ bool can_be_compared(const Encoding& encoding) {
 
 class Encodings {
   public:
-    Encodings(NativeMode mode, std::span<const Row> family, const Decoder& decoder, std::uint64_t memory_address)
-        : mode_(mode), decoder_(decoder), memory_address_(memory_address) {
+    Encodings(std::span<const Row> family, const fuzz::EncodingReader& reader, std::uint64_t memory_address)
+        : reader_(reader), memory_address_(memory_address) {
         for (const Row& row : family) mnemonics_.insert(row.mnemonic);
-        if (mode == NativeMode::bits64) {
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-        } else {
-            ZydisDecoderInit(&zydis_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
-        }
         enumerate_legacy();
         enumerate_vex();
     }
@@ -186,7 +147,7 @@ class Encodings {
     void enumerate_legacy() {
         const std::vector<Bytes> legacy = {{},     {0x66},       {0xf2},       {0xf3},      {0x67},
                                            {0xf0}, {0x66, 0xf2}, {0x66, 0xf3}, {0x67, 0xf3}};
-        const std::vector<Bytes> rex = mode_ == NativeMode::bits64
+        const std::vector<Bytes> rex = reader_.mode() == DecodeMode::long64
                                            ? std::vector<Bytes>{{}, {0x40}, {0x48}, {0x45}, {0x4d}, {0x42}}
                                            : std::vector<Bytes>{{}};
         for (const Bytes& prefixes : legacy) {
@@ -202,7 +163,7 @@ class Encodings {
         }
     }
     void enumerate_vex() {
-        const std::uint8_t extended = mode_ == NativeMode::bits64 ? 0x40 : 0xe0;
+        const std::uint8_t extended = reader_.mode() == DecodeMode::long64 ? 0x40 : 0xe0;
         for (unsigned map : {2u, 3u}) {
             for (const std::uint8_t opcode : std::initializer_list<std::uint8_t>{0xf0, 0xf2, 0xf3, 0xf5, 0xf6, 0xf7}) {
                 for (unsigned rest = 0; rest < 0x100; ++rest) {
@@ -254,10 +215,8 @@ class Encodings {
         std::ranges::copy(start, bytes.begin());
         Encoding encoding;
         ZydisDecoderContext context;
-        if (!ZYAN_SUCCESS(
-                ZydisDecoderDecodeInstruction(&zydis_, &context, bytes.data(), bytes.size(), &encoding.decoded)))
-            return true;
-        const ZydisDecodedInstruction& decoded = encoding.decoded;
+        ZydisDecodedInstruction decoded;
+        if (!ZYAN_SUCCESS(reader_.look(bytes, context, decoded))) return true;
         if (!mnemonics_.contains(decoded.mnemonic)) return (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
         // Immediates: edge values; addresses of MOV without ModRM: into the operand memory.
         for (const auto& immediate : decoded.raw.imm) {
@@ -272,15 +231,7 @@ class Encodings {
             const std::uint64_t address = memory_address_ + 0x1000 + pick(random_, 0x1000);
             std::memcpy(bytes.data() + decoded.raw.disp.offset, &address, decoded.raw.disp.size / 8);
         }
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis_, bytes.data(), decoded.length, &encoding.decoded,
-                                                 encoding.operands.data())))
-            return true;
-        const auto as_bytes = std::as_bytes(std::span(bytes)).first(decoded.length);
-        encoding.bytes.assign(as_bytes.begin(), as_bytes.end());
-        const DecodeMode mode = mode_ == NativeMode::bits64 ? DecodeMode::long64 : DecodeMode::compatibility32;
-        if (decoder_.decode(encoding.bytes, mode, encoding.instruction) == Decoder::Result::ok &&
-            can_be_compared(encoding))
-            keep(encoding);
+        if (reader_.read(bytes, encoding) && encoding.has_row && can_be_compared(encoding)) keep(encoding);
         return (decoded.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     }
     // A fair sample of all encodings of a group.
@@ -295,10 +246,8 @@ class Encodings {
         }
     }
 
-    NativeMode mode_;
-    const Decoder& decoder_;
+    const fuzz::EncodingReader& reader_;
     std::uint64_t memory_address_;
-    ZydisDecoder zydis_;
     std::set<ZydisMnemonic> mnemonics_;
     std::map<Group, std::size_t> seen_;
     Random random_{20};
@@ -308,9 +257,8 @@ class Encodings {
 // --------------------------------------------------------------------------------------------------------
 
 struct Start {
-    NativeRegisters registers;
-    // Operand values to place, by offset in the memory.
-    std::vector<std::pair<std::size_t, std::array<std::uint64_t, 2>>> memory;
+    fuzz::State state;
+    std::vector<fuzz::Patch> memory;  // two words each
 };
 
 // Of an address register.
@@ -318,19 +266,19 @@ unsigned slot(ZydisRegister name) { return static_cast<unsigned>(ZydisRegisterGe
 
 class StartMaker {
   public:
-    StartMaker(NativeMode mode, std::uint64_t memory_address) : mode_(mode), memory_address_(memory_address) {}
+    StartMaker(DecodeMode mode, std::uint64_t memory_address) : mode_(mode), memory_address_(memory_address) {}
 
     Start make(const Encoding& encoding) {
         Start start;
-        for (std::uint64_t& value : start.registers.general) value = edge_value(random_);
-        start.registers.rflags = 0x202 | (random_() & rflags::arithmetic) | (chance(random_, 4) ? rflags::df : 0);
+        for (std::uint64_t& value : start.state.registers.general) value = edge_value(random_);
+        start.state.registers.rflags = 0x202 | (random_() & rflags::arithmetic) | (chance(random_, 4) ? rflags::df : 0);
         start_ = &start;
-        general_ = &start.registers.general;
+        general_ = &start.state.registers.general;
         bias_operands(encoding);
         place_hidden_memory(encoding);
         place_memory_operand(encoding);
         if (pops_flags(encoding)) {
-            for (auto& [offset, value] : start.memory) value[0] &= ~(rflags::tf | rflags::ac | rflags::nt);
+            for (fuzz::Patch& patch : start.memory) patch.value[0] &= ~(rflags::tf | rflags::ac | rflags::nt);
             if (start.memory.empty()) general(rsp) = memory_address_ - 8;
         }
         return start;
@@ -380,12 +328,12 @@ class StartMaker {
     }
     void put_value(std::int64_t offset) {
         if (offset < 0 || offset + 16 > static_cast<std::int64_t>(NativeOracle::memory_size)) return;
-        start_->memory.push_back({static_cast<std::size_t>(offset), {edge_value(random_), edge_value(random_)}});
+        start_->memory.push_back({static_cast<std::uint32_t>(offset), 16, {edge_value(random_), edge_value(random_)}});
     }
     // Points a register into the memory. With shorter addresses what is above them must not count.
     void point(unsigned number, std::int64_t offset, unsigned address_width) {
         std::uint64_t address = memory_address_ + static_cast<std::uint64_t>(offset);
-        if (address_width == 32 && mode_ == NativeMode::bits64) address |= random_() << 32;
+        if (address_width == 32 && mode_ == DecodeMode::long64) address |= random_() << 32;
         general(number) = address;
     }
     void place_hidden_memory(const Encoding& encoding) {
@@ -409,13 +357,12 @@ class StartMaker {
         std::uint64_t count = pick(random_, 24);
         if (chance(random_, 8)) count = pick(random_, 3000);
         general(rcx) = count;
-        if (decoded.address_width == 32 && mode_ == NativeMode::bits64 && count != 0) general(rcx) |= random_() << 32;
+        if (decoded.address_width == 32 && mode_ == DecodeMode::long64 && count != 0) general(rcx) |= random_() << 32;
         // Strings that overlap, and strings that are equal for a while.
         const bool has_two = encoding.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
                              encoding.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
         if (has_two && chance(random_, 3)) general(rdi) = general(rsi) + pick(random_, 33) - 16;
-        if (chance(random_, 2))
-            std::ranges::fill(start_->memory, std::pair{std::size_t{0x2000}, std::array<std::uint64_t, 2>{}});
+        if (chance(random_, 2)) std::ranges::fill(start_->memory, fuzz::Patch{0x2000, 16, {}});
     }
     void place_memory_operand(const Encoding& encoding) {
         const ZydisDecodedOperand* const memory = encoding.memory_operand();
@@ -429,6 +376,8 @@ class StartMaker {
             added += general(slot(memory->mem.index)) * memory->mem.scale;
         }
         if (decoded.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B && !chance(random_, 8)) offset &= ~std::int64_t{15};
+        // One that crosses a cache line can stop the host for seconds.
+        if (encoding.locks_memory()) offset &= ~std::int64_t{15};
         // POP adds its operand's size to RSP before it is a base.
         if (decoded.mnemonic == ZYDIS_MNEMONIC_POP && slot(memory->mem.base) == rsp) added += memory->size / 8;
         point(slot(memory->mem.base), offset - static_cast<std::int64_t>(added), decoded.address_width);
@@ -441,7 +390,7 @@ class StartMaker {
                 memory->size == 32 ? (random_() << 32) | (bit & 0xffffffff) : bit;
         }
         if (!start_->memory.empty() && chance(random_, 2)) {
-            const auto& value = start_->memory.back().second;
+            const auto& value = start_->memory.back().value;
             if (decoded.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && slot(memory->mem.base) != rax &&
                 slot(memory->mem.index) != rax)
                 general(rax) = value[0];
@@ -461,129 +410,17 @@ class StartMaker {
         return true;
     }
 
-    NativeMode mode_;
+    DecodeMode mode_;
     std::uint64_t memory_address_;
     Random random_{10};
     Start* start_ = nullptr;
     std::array<std::uint64_t, 16>* general_ = nullptr;
 };
 
-// Flags the manuals leave undefined. Zydis knows them by instruction, not by shift count.
-std::uint64_t undefined_flags(const Encoding& encoding, const NativeRegisters& start) {
-    const ZydisDecodedInstruction& decoded = encoding.decoded;
-    std::uint64_t undefined = decoded.cpu_flags != nullptr ? decoded.cpu_flags->undefined : 0;
-    const unsigned width = encoding.operands[0].size;
-    switch (decoded.mnemonic) {
-        case ZYDIS_MNEMONIC_SHL:
-        case ZYDIS_MNEMONIC_SHR:
-        case ZYDIS_MNEMONIC_SAR:
-        case ZYDIS_MNEMONIC_ROL:
-        case ZYDIS_MNEMONIC_ROR:
-        case ZYDIS_MNEMONIC_RCL:
-        case ZYDIS_MNEMONIC_RCR:
-        case ZYDIS_MNEMONIC_SHLD:
-        case ZYDIS_MNEMONIC_SHRD: {
-            const ZydisDecodedOperand& last = encoding.operands[decoded.operand_count_visible - 1];
-            const std::uint64_t raw = last.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? last.imm.value.u : start.general[rcx];
-            const std::uint64_t count = raw & (width == 64 ? 63 : 31);
-            if (count == 0) return 0;
-            const bool shifts = decoded.mnemonic == ZYDIS_MNEMONIC_SHL || decoded.mnemonic == ZYDIS_MNEMONIC_SHR ||
-                                decoded.mnemonic == ZYDIS_MNEMONIC_SAR;
-            const bool is_double = decoded.mnemonic == ZYDIS_MNEMONIC_SHLD || decoded.mnemonic == ZYDIS_MNEMONIC_SHRD;
-            undefined = 0;
-            if (count != 1) undefined |= rflags::of;
-            if (shifts || is_double) undefined |= rflags::af;
-            if (shifts && count >= width) undefined |= rflags::cf;
-            if (is_double && count > width) undefined |= rflags::arithmetic;
-            return undefined;
-        }
-        default: return undefined;
-    }
-}
-
-// The result of a 16-bit SHLD or SHRD by more than 16 is undefined too.
-bool is_undefined(const Encoding& encoding, const NativeRegisters& start) {
-    return (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHLD || encoding.decoded.mnemonic == ZYDIS_MNEMONIC_SHRD) &&
-           undefined_flags(encoding, start) == rflags::arithmetic;
-}
-
-// --- The comparison
-// ------------------------------------------------------------------------------------------------
-
-std::string register_name(unsigned number) {
-    constexpr const char* names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-    return names[number];
-}
-
-class Comparison {
-  public:
-    Comparison(NativeMode mode, NativeOracle& oracle, RowBench& bench) : mode_(mode), oracle_(oracle), bench_(bench) {}
-
-    // Empty if both did the same, else what differs.
-    std::string run(const Encoding& encoding, const Start& start) {
-        for (const auto& [offset, value] : start.memory) {
-            std::memcpy(oracle_.memory().data() + offset, value.data(), sizeof(value));
-            std::memcpy(bench_.memory().data() + offset, value.data(), sizeof(value));
-        }
-        const NativeOutcome native = oracle_.run(start.registers);
-        const NativeOutcome ours = bench_.run(encoding.instruction, start.registers);
-        std::ostringstream out;
-        out << std::hex;
-        compare_faults(native, ours, out);
-        const unsigned count = mode_ == NativeMode::bits64 ? 16 : 8;
-        const std::uint64_t mask = mode_ == NativeMode::bits64 ? ~std::uint64_t{0} : 0xffffffff;
-        // A POPA that faults may have popped some registers; the stack pointer shows that it has not
-        // happened.
-        const bool pops_all =
-            encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPA || encoding.decoded.mnemonic == ZYDIS_MNEMONIC_POPAD;
-        for (unsigned n = 0; n < count; ++n) {
-            if (native.fault && pops_all && n != rsp) continue;
-            const std::uint64_t here = ours.registers.general[n] & mask, there = native.registers.general[n] & mask;
-            if (here != there)
-                out << "  " << register_name(n) << ": " << here << ", the host has " << there << ", at the start "
-                    << start.registers.general[n] << '\n';
-        }
-        const std::uint64_t defined = native.fault ? ~std::uint64_t{0} : ~undefined_flags(encoding, start.registers);
-        const std::uint64_t changed = (native.registers.rflags ^ ours.registers.rflags) & defined;
-        if (changed != 0)
-            out << "  flags: " << ours.registers.rflags << ", the host has " << native.registers.rflags
-                << ", at the start " << start.registers.rflags << '\n';
-        if (std::memcmp(oracle_.memory().data(), bench_.memory().data(), NativeOracle::memory_size) != 0) {
-            const auto [there, here] = std::ranges::mismatch(oracle_.memory(), bench_.memory());
-            out << "  memory at +" << there - oracle_.memory().begin() << ": " << std::to_integer<unsigned>(*here)
-                << ", the host has " << std::to_integer<unsigned>(*there) << '\n';
-            std::ranges::copy(oracle_.memory(), bench_.memory().begin());
-        }
-        return out.str();
-    }
-
-  private:
-    static void compare_faults(const NativeOutcome& native, const NativeOutcome& ours, std::ostringstream& out) {
-        if (native.fault.has_value() != ours.fault.has_value() ||
-            (native.fault && native.fault->vector != ours.fault->vector)) {
-            const auto name = [](const NativeOutcome& o) {
-                return o.fault ? "vector " + std::to_string(o.fault->vector) : std::string("no fault");
-            };
-            out << "  " << name(ours) << ", the host has " << name(native) << '\n';
-            return;
-        }
-        constexpr unsigned page_fault = 14;
-        if (!native.fault || native.fault->vector != page_fault) return;
-        if (native.fault->error_code != ours.fault->error_code || native.fault->address != ours.fault->address)
-            out << "  page fault at " << ours.fault->address << " code " << ours.fault->error_code << ", the host has "
-                << native.fault->address << " code " << native.fault->error_code << '\n';
-    }
-
-    NativeMode mode_;
-    NativeOracle& oracle_;
-    RowBench& bench_;
-};
-
 struct Family {
     std::string name;
     std::span<const Row> (*rows)();
-    NativeMode mode;
+    DecodeMode mode;
     std::vector<ZydisMnemonic> not_comparable;  // do not exist in this mode, or need privilege
 };
 
@@ -593,28 +430,20 @@ class IntegerRows : public testing::TestWithParam<Family> {};
 
 TEST_P(IntegerRows, AgreeWithTheHost) {
     const Family& family = GetParam();
-    const auto oracle = NativeOracle::create(family.mode);
-    if (oracle == nullptr) GTEST_SKIP() << "the host cannot run such code";
-    RowBench bench(family.mode, oracle->memory_address());
-    Random random{1};
-    for (std::byte& byte : oracle->memory()) byte = static_cast<std::byte>(random());
-    std::ranges::copy(oracle->memory(), bench.memory().begin());
-
-    Encodings encodings(family.mode, family.rows(), bench.decoder(), oracle->memory_address());
-    StartMaker maker(family.mode, oracle->memory_address());
-    Comparison comparison(family.mode, *oracle, bench);
-    std::set<ZydisMnemonic> host_lacks;
+    const auto judge = HostJudge::create(family.mode);
+    if (judge == nullptr) GTEST_SKIP() << "the host cannot run such code, or has no AVX";
+    Encodings encodings(family.rows(), judge->reader(), judge->memory_address());
+    StartMaker maker(family.mode, judge->memory_address());
     std::uint64_t runs = 0;
     unsigned complaints = 0;
     for (const auto& [group, members] : encodings.groups) {
         const std::size_t repeats = std::max<std::size_t>(1, states_per_group / members.size());
         for (const Encoding& encoding : members) {
-            oracle->set_instruction(encoding.bytes);
+            judge->prepare(encoding);
             for (std::size_t n = 0; n < repeats; ++n) {
                 const Start start = maker.make(encoding);
-                if (is_undefined(encoding, start.registers)) continue;
                 ++runs;
-                const std::string difference = comparison.run(encoding, start);
+                const std::string difference = judge->run(start.state, start.memory);
                 if (difference.empty()) continue;
                 ADD_FAILURE() << encoding.text() << '\n' << difference;
                 if (++complaints > 30) FAIL() << "and so on";
@@ -628,7 +457,7 @@ TEST_P(IntegerRows, AgreeWithTheHost) {
     EXPECT_THAT(encodings.missing(), testing::UnorderedElementsAreArray(family.not_comparable));
 }
 
-constexpr NativeMode in_64 = NativeMode::bits64, in_32 = NativeMode::bits32;
+constexpr DecodeMode in_64 = DecodeMode::long64, in_32 = DecodeMode::compatibility32;
 
 INSTANTIATE_TEST_SUITE_P(
     , IntegerRows,

@@ -18,7 +18,7 @@ bool is_mmx(const ZydisDecodedOperand& operand) {
            ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
 }
 
-bool is_about_mmx(const FloatingPointEncoding& encoding) {
+bool is_about_mmx(const cpu::fuzz::Encoding& encoding) {
     switch (encoding.decoded.mnemonic) {
         case ZYDIS_MNEMONIC_EMMS:
         case ZYDIS_MNEMONIC_CVTPI2PS:
@@ -51,7 +51,7 @@ class MmxRows : public testing::TestWithParam<NativeMode> {
   private:
     void try_encoding(const std::vector<std::uint8_t>& bytes) {
         constexpr unsigned enough = 30;
-        FloatingPointEncoding encoding;
+        cpu::fuzz::Encoding encoding;
         if (complaints_ > enough || !bench_->decode(bytes, encoding) || !is_about_mmx(encoding)) return;
         // 3DNow! is offered by no model, and no longer there on hosts.
         if (encoding.decoded.mnemonic == ZYDIS_MNEMONIC_FEMMS || encoding.decoded.opcode_map == ZYDIS_OPCODE_MAP_0F0F)

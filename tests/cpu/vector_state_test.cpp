@@ -212,6 +212,10 @@ class CompactedImage : public testing::Test {
         std::ostringstream out;
         out << std::hex;
         if (native.fault.has_value() != ours.fault.has_value()) out << " fault " << ours.fault.has_value();
+        // Intel's CPUs have loaded what comes before MXCSR when they refuse a compacted image because of it.
+        constexpr std::uint64_t mxcsr_reserved = 0xffff0000;
+        const bool refused_late = image[header + 1] >> 63 != 0 && (image[3] & mxcsr_reserved) != 0;
+        if (native.fault && ours.fault && refused_late && __builtin_cpu_is("intel") != 0) return out.str();
         if (native_state.mxcsr != state.mxcsr) out << " MXCSR " << state.mxcsr << " host " << native_state.mxcsr;
         if (native_state.control != state.control) out << " control " << state.control;
         if (native_state.vector != state.vector) out << " vectors";

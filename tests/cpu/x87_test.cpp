@@ -28,7 +28,7 @@ TEST_P(X87Rows, AgreeWithTheHost) {
         for (unsigned operand = 0; operand < 0x100; ++operand) {
             // Memory operands: [RBX] stands for all.
             if (operand < 0xc0 && (operand & 0xc7) != 3) continue;
-            FloatingPointEncoding encoding;
+            cpu::fuzz::Encoding encoding;
             const std::uint8_t bytes[] = {static_cast<std::uint8_t>(escape), static_cast<std::uint8_t>(operand)};
             if (!bench->decode(bytes, encoding) || moves_state(encoding.decoded.mnemonic)) continue;
             ++encodings;

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <set>
 #include <stdexcept>
 
@@ -11,6 +13,7 @@
 #include "cpu/fuzz/fuzzer.hpp"
 #include "cpu/fuzz/reproducer.hpp"
 #include "cpu/fuzz/subjects.hpp"
+#include "cpu/isa/row.hpp"
 #include "cpu/native/row_bench.hpp"
 
 namespace xenolith::test {
@@ -159,6 +162,21 @@ TEST_P(Fuzz, SeesAnyPartOfTheState) {
 
 INSTANTIATE_TEST_SUITE_P(, Fuzz, testing::Values(DecodeMode::long64, DecodeMode::compatibility32),
                          [](const auto& information) { return std::string(mode_name(information.param)); });
+
+TEST(Catalogue, HasFormsOfEveryRow) {
+    const Decoder decoder(model_like_the_host(), *find_timing("modern"));
+    std::set<unsigned> mnemonics;
+    for (const DecodeMode mode : {DecodeMode::long64, DecodeMode::compatibility32})
+        for (const fuzz::Form& form : make_catalogue(EncodingReader(decoder, mode), {.seed = 1}).forms)
+            mnemonics.insert(form.key.mnemonic);
+    for (unsigned n = 1; n <= ZYDIS_MNEMONIC_MAX_VALUE; ++n) {
+        const auto mnemonic = static_cast<ZydisMnemonic>(n);
+        const bool has_row =
+            std::ranges::any_of(std::array<std::uint16_t, 3>{0, row_flag::mmx_operand, row_flag::vector_operand},
+                                [&](std::uint16_t flag) { return find_row(mnemonic, flag) != nullptr; });
+        EXPECT_TRUE(!has_row || mnemonics.contains(n)) << mnemonic_name(mnemonic);
+    }
+}
 
 TEST(Decoders, ZydisAndCapstoneAgreeButForWhatIsListed) {
     const Decoder decoder(model_like_the_host(), *find_timing("modern"));
