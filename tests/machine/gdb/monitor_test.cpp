@@ -86,13 +86,13 @@ TEST_F(GdbMonitor, ReadsAndWritesPhysicalMemory) {
     // As far as there is memory; devices are not asked.
     EXPECT_THAT(say("phys 0x9fff8 16"), AllOf(HasSubstr("0x9fff8"), HasSubstr("0xa0000  is neither RAM nor ROM")));
     EXPECT_THAT(say("phys 0xd0000"), HasSubstr("neither RAM nor ROM"));
-    EXPECT_THAT(say("set-phys 0xf0000 11"), HasSubstr("1 byte(s)")) << "ROM is no obstacle to a debugger";
-    EXPECT_THAT(say("phys 0xf0000 2"), HasSubstr("11 5a"));
+    EXPECT_THAT(say("set-phys 0xe0000 11"), HasSubstr("1 byte(s)")) << "ROM is no obstacle to a debugger";
+    EXPECT_THAT(say("phys 0xe0000 2"), HasSubstr("11 5a"));
 }
 
 TEST_F(GdbMonitor, ListsRegions) {
     EXPECT_THAT(say("regions"),
-                AllOf(HasSubstr("0x0 to 0x9ffff  RAM"), HasSubstr("0xf0000 to 0xf0fff  ROM"), HasSubstr("device")));
+                AllOf(HasSubstr("0x0 to 0x9ffff  RAM"), HasSubstr("0xe0000 to 0xe0fff  ROM"), HasSubstr("device")));
 }
 
 TEST_F(GdbMonitor, ShowsTheState) {
