@@ -73,6 +73,29 @@ class BadCommandLines(CommandLine):
         self.assertEqual((result.returncode, result.stdout), (USAGE, b""))
         self.assertIn(b"Usage: xenolith COMMAND", result.stderr)
 
+    def test_snapshots_and_input_scripts(self):
+        snapshot = self.folder / "snapshot"
+        saved = self.run_tool(*GUEST, *SMALL, "--until", "hypercall-page", "--save", snapshot)
+        self.assertEqual(saved.returncode, OK, saved.stderr)
+        self.assertEqual(self.run_tool("run", "--load", snapshot).returncode, OK)
+        bad_script = self.file(b"wait for it\n", "script")
+        self.assert_each_refused(USAGE, [
+            (("run", "--load", snapshot, "--memory", "16M"), "--memory"),
+            (("run", "--load", snapshot, "--guest", "long64"), "--guest"),
+            (("run", snapshot, "--load", snapshot), "KERNEL"),
+            ((*GUEST, "--until-output", ""), "--until-output"),
+            ((*GUEST, "--random-seed", "x"), "--random-seed"),
+        ])
+        self.assert_each_refused(BAD_FILE, [
+            (("run", "--load", self.folder / "nothing"), "nothing"),
+            (("run", "--load", self.file(b"XENOSNAP", "short")), "offset 0x0"),
+            (("run", "--load", self.file(b"\0" * 100, "zeros")), "XENOSNAP"),
+            ((*GUEST, "--input-script", bad_script), "offset 0x0: expected wait"),
+            ((*GUEST, "--input-script", self.folder / "nothing"), "nothing"),
+        ])
+        unwritable = self.run_tool(*GUEST, *SMALL, "--quiet", "--save", self.folder / "no" / "folder")
+        self.assertEqual((unwritable.returncode, unwritable.stderr.count(b"\n")), (UNAVAILABLE, 1))
+
     def test_commands_and_operands(self):
         self.assert_each_refused(USAGE, [
             (("diff",), "KERNEL"),
