@@ -284,8 +284,8 @@ void load_linux(LoadJob& job) {
     parameters.put64(parameter::acpi_rsdp, job.options.rsdp.value);
     describe_text_screen(parameters);
     describe_memory(job, parameters);
-    write_command_line(job, area, job.options.command_line, std::min(header.command_line_size, BootArea::command_line_size - 1),
-                       field::command_line_size);
+    write_command_line(job, area, job.options.command_line,
+                       std::min(header.command_line_size, BootArea::command_line_size - 1), field::command_line_size);
     place_initrd(job, header, parameters);
     job.placement.write(job.image, area.information(), parameters.bytes());
 

@@ -95,12 +95,7 @@ void InputScript::start(const std::function<void(std::uint8_t)>& type) {
 }
 
 void InputScript::output(std::uint8_t byte, const std::function<void(std::uint8_t)>& type) {
-    if (is_done()) return;
-    const std::string& wanted = steps_[next_].text;
-    seen_ += static_cast<char>(byte);
-    if (seen_.size() > wanted.size()) seen_.erase(0, seen_.size() - wanted.size());
-    if (seen_ != wanted) return;
-    seen_.clear();
+    if (is_done() || !watch_.sees(byte, steps_[next_].text)) return;
     ++next_;
     start(type);
 }

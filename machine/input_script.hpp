@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "machine/text_watch.hpp"
+
 namespace xenolith::machine {
 
 class InputScript {
@@ -41,7 +43,7 @@ class InputScript {
   private:
     std::vector<Step> steps_;
     std::size_t next_ = 0;
-    std::string seen_;  // the last bytes of output since the last match, as many as the wait needs
+    TextWatch watch_;
 };
 
 }  // namespace xenolith::machine

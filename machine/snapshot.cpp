@@ -49,7 +49,8 @@ struct BuildRecord {
 
 template <class Archive, Of<BuildRecord> T>
 void list_fields(Archive& archive, T& s) {
-    archive(s.ram, s.model, s.vendor, s.timing, s.random_seed, s.xen, s.profile, s.msr, s.intercept_hypercalls, s.blob_32, s.blob_64);
+    archive(s.ram, s.model, s.vendor, s.timing, s.random_seed, s.xen, s.profile, s.msr, s.intercept_hypercalls,
+            s.blob_32, s.blob_64);
 }
 
 BuildRecord record_of(const Machine& machine) {

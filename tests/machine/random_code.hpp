@@ -1,5 +1,5 @@
-// Any bytes as a guest's code, in the mode the first of them says, on a whole machine with all its devices: whatever they
-// do, nothing may crash, hang or leak.
+// Any bytes as a guest's code, in the mode the first of them says, on a whole machine with all its devices: whatever
+// they do, nothing may crash, hang or leak.
 #pragma once
 
 #include <cstddef>

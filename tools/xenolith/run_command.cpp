@@ -78,27 +78,11 @@ volatile std::sig_atomic_t interrupt_seen = 0;
 
 void on_interrupt(int) { interrupt_seen = 1; }
 
-// Waits for a text in what the guest prints.
-class OutputWatch {
-  public:
-    explicit OutputWatch(std::string text) : text_(std::move(text)) {
-        if (text_.empty()) throw UsageError("--until-output: expected a text");
-    }
-    bool sees(std::uint8_t byte) {
-        seen_ += static_cast<char>(byte);
-        if (seen_.size() > text_.size()) seen_.erase(0, seen_.size() - text_.size());
-        return seen_ == text_;
-    }
-
-  private:
-    std::string text_, seen_;
-};
-
 // A snapshot says what the machine is; only what executes it may be chosen anew.
 void refuse_with_snapshot(const options::variables_map& values) {
-    for (const char* name :
-         {"kernel", "guest", "format", "load-address", "entry-offset", "linux-entry", "initrd", "append", "memory",
-          "cpu", "vendor", "timing", "random-seed", "no-xen", "abi", "xen-msr", "blob32", "blob64", "intercept-hypercalls"})
+    for (const char* name : {"kernel", "guest", "format", "load-address", "entry-offset", "linux-entry", "initrd",
+                             "append", "memory", "cpu", "vendor", "timing", "random-seed", "no-xen", "abi", "xen-msr",
+                             "blob32", "blob64", "intercept-hypercalls"})
         if (values.count(name) != 0)
             throw UsageError(fmt::format("--load: the snapshot says what the machine is; there is no {} beside it",
                                          std::string_view(name) == "kernel" ? "KERNEL" : "--" + std::string(name)));
@@ -188,15 +172,16 @@ int run_guest(const Arguments& arguments, const CommandText& command, bool waits
     std::optional<machine::InputScript> script;
     if (values.count("input-script") != 0)
         script = machine::InputScript::read(values["input-script"].as<std::string>());
-    std::optional<OutputWatch> watched;
-    if (values.count("until-output") != 0) watched.emplace(values["until-output"].as<std::string>());
+    const std::string until = values.count("until-output") != 0 ? values["until-output"].as<std::string>() : "";
+    if (until.empty() && values.count("until-output") != 0) throw UsageError("--until-output: expected a text");
+    machine::TextWatch watch;
     machine::Machine* typed_at = nullptr;
     const auto type = [&](std::uint8_t key) { typed_at->serial_in(key); };
     machine_choice.debug_out = [&](std::uint8_t byte) { console.guest_byte(byte); };
     machine_choice.serial_out = [&](std::uint8_t byte) {
         console.guest_byte(byte);
         if (script) script->output(byte, type);
-        if (watched && watched->sees(byte)) typed_at->end_run("the guest printed what was waited for");
+        if (!until.empty() && watch.sees(byte, until)) typed_at->end_run("the guest printed what was waited for");
     };
     machine::RunLimits limits = run_limits(values);
     machine::TimelineText text;
