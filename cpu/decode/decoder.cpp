@@ -78,6 +78,13 @@ bool is_x87(const ZydisDecodedInstruction& from) {
            (from.opcode & 0xf8) == first_escape;
 }
 
+// To Zydis these do not exist in real-mode code, of which virtual-8086 code is a kind. To a CPU they do: SYSENTER works
+// in virtual-8086 mode, and everything else faults in its own way (SDM vol. 2B, SYSENTER, SYSEXIT; APM vol. 3, SYSRET).
+bool exists_in_real_mode(ZydisMnemonic mnemonic) {
+    return mnemonic == ZYDIS_MNEMONIC_SYSENTER || mnemonic == ZYDIS_MNEMONIC_SYSEXIT ||
+           mnemonic == ZYDIS_MNEMONIC_SYSRET;
+}
+
 constexpr ZydisInstructionAttributes segment_overrides = ZYDIS_ATTRIB_HAS_SEGMENT;
 
 SegmentName overriding_segment(ZydisInstructionAttributes attributes) {
@@ -121,10 +128,15 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
     ZydisDecodedInstruction decoded;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     out = Instruction{};
-    const ZydisDecoder& decoder = decoders_[static_cast<unsigned>(mode)];
     ZydisDecoderContext context;
     const std::size_t available = std::min(bytes.size(), longest);
-    const ZyanStatus status = ZydisDecoderDecodeInstruction(&decoder, &context, bytes.data(), available, &decoded);
+    const ZydisDecoder* decoder = &decoders_[static_cast<unsigned>(mode)];
+    ZyanStatus status = ZydisDecoderDecodeInstruction(decoder, &context, bytes.data(), available, &decoded);
+    if (status == ZYDIS_STATUS_DECODING_ERROR && mode == DecodeMode::real16) {
+        decoder = &decoders_[static_cast<unsigned>(DecodeMode::protected16)];
+        const ZyanStatus other = ZydisDecoderDecodeInstruction(decoder, &context, bytes.data(), available, &decoded);
+        if (ZYAN_SUCCESS(other) && exists_in_real_mode(decoded.mnemonic)) status = other;
+    }
     const auto as_fault = [&](Execute execute) {
         out.execute = execute;
         out.length = 1;
@@ -137,7 +149,7 @@ Decoder::Result Decoder::decode(std::span<const std::byte> bytes, DecodeMode mod
         return Result::too_long;
     }
     if (!ZYAN_SUCCESS(status) ||
-        !ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoder, &context, &decoded, operands, decoded.operand_count))) {
+        !ZYAN_SUCCESS(ZydisDecoderDecodeOperands(decoder, &context, &decoded, operands, decoded.operand_count))) {
         as_fault(raise_invalid_opcode);
         return Result::invalid;
     }

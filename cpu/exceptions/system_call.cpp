@@ -56,8 +56,8 @@ void system_call(Processor& processor) {
 void system_return(Processor& processor, bool wide) {
     CpuState& state = processor.state;
     const bool amd = processor.model.vendor() == Vendor::amd;
-    if ((state.msr.efer & efer::sce) == 0 || (!amd && !processor.code64()) || state.in_real_mode() || state.in_vm86())
-        processor.raise(Vector::invalid_opcode);
+    if ((state.msr.efer & efer::sce) == 0 || (!amd && !processor.code64())) processor.raise(Vector::invalid_opcode);
+    if (state.in_real_mode()) processor.raise(Vector::general_protection, 0);
     processor.require_cpl0();
     wide = wide && processor.code64();
     const std::uint64_t target = wide ? state.registers[rcx] : state.registers[rcx] & 0xffffffff;

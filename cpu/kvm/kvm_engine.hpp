@@ -168,7 +168,6 @@ class KvmEngine final : public Engine {
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
     bool filter_set_ = false;
-    std::optional<bool> can_page_outside_long_mode_;  // once it has been tried
 
     // What KVM does not hold (kvm_registers.hpp).
     CpuState unheld_ = reset_state();

@@ -500,6 +500,37 @@ TEST(SystemEnter, EntersAndExits) {
     EXPECT_EQ(unset.vector(), 13);
 }
 
+// In real mode they are known and refused; in virtual-8086 mode SYSENTER works.
+TEST(SystemEnter, ExistsInRealAndVirtual8086Code) {
+    for (const Vendor vendor : {Vendor::intel, Vendor::amd}) {
+        for (const unsigned last : {0x34u, 0x35u}) {
+            Guest real(Start::real, "modern", vendor);
+            real.state.msr.sysenter_cs = Guest::code32;
+            real.run({0x0f, last});
+            EXPECT_EQ(real.vector(), 13);
+        }
+        Guest enter(Start::vm86, "modern", vendor);
+        enter.state.msr.sysenter_cs = Guest::code32;
+        enter.state.msr.sysenter_eip = Guest::data;
+        enter.state.msr.sysenter_esp = Guest::kernel_stack;
+        enter.run({0x0f, 0x34}, 1);
+        EXPECT_EQ(enter.state.rip, Guest::data);
+        EXPECT_EQ(enter.state.cpl(), 0u);
+        EXPECT_EQ(enter.state.rflags & (rflags::vm | rflags::if_), 0u);
+
+        Guest exit(Start::vm86, "modern", vendor);
+        exit.state.msr.sysenter_cs = Guest::code32;
+        exit.run({0x0f, 0x35});
+        EXPECT_EQ(exit.vector(), 13);
+
+        // SYSRET: to Intel's CPUs unknown outside 64-bit code, to AMD's only refused.
+        Guest back(Start::real, "modern", vendor);
+        back.state.msr.efer = efer::sce;
+        back.run({0x0f, 0x07});
+        EXPECT_EQ(back.vector(), vendor == Vendor::amd ? 13 : 6);
+    }
+}
+
 // --- Ports
 // -----------------------------------------------------------------------------------------------------------------------
 
