@@ -119,5 +119,56 @@ TEST_P(SystemCorpus, EndsAlike) {
     if (account_.judged == 0) GTEST_SKIP() << "none of the cases could be judged";
 }
 
+// --- Without a judge: the corpus and its world are what they say ------------------------------------------------
+
+TEST(SystemCorpusItself, EndsOnTheInterpreter) {
+    CorpusRunner interpreter(CorpusRunner::On::interpreter);
+    for (const CorpusCase& each : corpus()) {
+        const ExitReason reason = interpreter.run(each).reason;
+        EXPECT_TRUE(reason == ExitReason::halted || reason == ExitReason::shutdown)
+            << each.name << ", " << corpus_mode_name(each.mode);
+    }
+}
+
+// Where a case ends shows that descriptors, gates, tables and code lie where corpus.S thinks they do.
+TEST(SystemCorpusItself, StandsInItsWorld) {
+    struct Expected {
+        std::string_view name;
+        CorpusMode mode;
+        int vector;
+    };
+    constexpr int at_its_end = -1;
+    const Expected table[] = {
+        {"interrupt/ud2", CorpusMode::protected32, 6},
+        {"interrupt/ud2", CorpusMode::long64, 6},
+        {"interrupt/ud2", CorpusMode::user64, 6},
+        {"interrupt/ud2", CorpusMode::vm86, 6},
+        {"interrupt/int 0x33", CorpusMode::protected32, 11},
+        {"segment/mov ds, absent_data + 0", CorpusMode::protected32, 11},
+        {"segment/mov ss, absent_data + 0", CorpusMode::protected32, 12},
+        {"segment/mov ds, execute_only + 0", CorpusMode::protected32, 13},
+        {"segment/mov ds, beyond + 0", CorpusMode::protected32, 13},
+        {"segment/mov ds, ldt_data + 0", CorpusMode::protected32, at_its_end},
+        {"segment/mov ds, ldt_absent_data + 0", CorpusMode::protected32, 11},
+        {"segment/mov ds, udata32 + 0", CorpusMode::protected32, at_its_end},
+        {"far/call gate_absent + 0", CorpusMode::protected32, 11},
+        {"page/read of page 0", CorpusMode::paged32, at_its_end},
+        {"page/read of page 5", CorpusMode::paged32, 14},
+        {"page/read of page 6", CorpusMode::pae32, 14},
+        {"page/fetch of page 4", CorpusMode::long64, 14},
+        {"page/read of page 2", CorpusMode::user64, 14},
+        {"port/in al, 0x7f at IOPL 0x0", CorpusMode::user32, 13},
+    };
+    CorpusRunner interpreter(CorpusRunner::On::interpreter);
+    for (const Expected& expected : table) {
+        SCOPED_TRACE(std::string(expected.name) + ", " + std::string(corpus_mode_name(expected.mode)));
+        const auto found = std::ranges::find_if(
+            corpus(), [&](const CorpusCase& c) { return c.name == expected.name && c.mode == expected.mode; });
+        ASSERT_NE(found, corpus().end());
+        const CorpusRun run = interpreter.run(*found);
+        EXPECT_EQ(vector_of(*found, run), expected.vector);
+    }
+}
+
 }  // namespace
 }  // namespace xenolith::cpu::test

@@ -204,21 +204,21 @@
         .code16
         .set    width, 16
         .set    modes_here, real | vm86 | protected16 | compatibility16
-#include "all.inc"
+#include "tests/cpu/system_corpus/all.inc"
 #undef WIDTH
 
 #define WIDTH 32
         .code32
         .set    width, 32
         .set    modes_here, protected32 | paged32 | pae32 | compatibility32 | user32 | user_compatibility32
-#include "all.inc"
+#include "tests/cpu/system_corpus/all.inc"
 #undef WIDTH
 
 #define WIDTH 64
         .code64
         .set    width, 64
         .set    modes_here, long64 | user64
-#include "all.inc"
+#include "tests/cpu/system_corpus/all.inc"
 #undef WIDTH
 
         .section .note.GNU-stack, "", @progbits

@@ -108,6 +108,7 @@ CpuidLeaf find(const std::vector<SupportedLeaf>& leaves, std::uint32_t leaf, std
 }
 
 CpuModel make_common_model() {
+    if (kvm_unavailable()) return *CpuModel::find("modern");
     const Vendor vendor = __builtin_cpu_is("amd") != 0 ? Vendor::amd : Vendor::intel;
     const CpuModel& modern = *CpuModel::find("modern", vendor);
     const std::vector<SupportedLeaf> supported = supported_by_kvm();

@@ -28,7 +28,8 @@ int vector_of(const CorpusCase& each, const CorpusRun& run);
 std::string difference_between(const CorpusCase& each, const CorpusRun& ours, const CorpusRun& judged,
                                bool resume_flag_counts = true);
 
-// The "modern" model, without what this host's KVM does not have: so that both sides offer the guest the same.
+// The "modern" model, without what this host's KVM, if there is one, does not have: so that both sides offer the guest
+// the same.
 const CpuModel& common_model();
 
 class CorpusRunner {
