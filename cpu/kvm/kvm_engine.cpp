@@ -114,8 +114,8 @@ void KvmEngine::prepare() {
 }
 
 bool KvmEngine::can_page_outside_long_mode() {
-    if (!can_page_outside_long_mode_) can_page_outside_long_mode_ = pages_outside_long_mode(device_);
-    return *can_page_outside_long_mode_;
+    static const bool can = pages_outside_long_mode(device_);  // it is the host that can: one try per process
+    return can;
 }
 
 // The trap may have been configured anew since the last look.

@@ -149,7 +149,6 @@ class KvmEngine final : public Engine {
     std::vector<std::string> hidden_features_;
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
-    std::optional<bool> can_page_outside_long_mode_;  // once it has been tried
 
     // What KVM does not hold (kvm_registers.hpp).
     CpuState unheld_ = reset_state();

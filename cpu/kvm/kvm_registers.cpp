@@ -6,6 +6,7 @@
 // CR0 and CR4, so system registers come first. Whatever is written last cannot undo it.
 #include "cpu/kvm/kvm_registers.hpp"
 
+#include <cpuid.h>
 #include <linux/kvm.h>
 
 #include <algorithm>
@@ -47,6 +48,22 @@ kvm_segment to_kvm(const SegmentRegister& segment) {
     return result;
 }
 
+bool host_is_amd() {
+    unsigned highest = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(0, &highest, &ebx, &ecx, &edx) != 0 && ebx == signature_AMD_ebx;
+}
+
+// On AMD's CPUs KVM shows the task register as busy whatever it holds, and the hardware does not ask. QEMU's TCG, which
+// emulates such a CPU, does: it keeps the register available, as its own LTR leaves it, and gives up at a fault that
+// changes CPL if it finds it busy. Intel's CPUs refuse to enter a guest unless it is busy (SDM vol. 3C, 27.3.1.2).
+kvm_segment task_register(const SegmentRegister& segment) {
+    static const bool is_amd = host_is_amd();
+    constexpr std::uint8_t busy = 2;
+    kvm_segment result = to_kvm(segment);
+    if (is_amd) result.type &= static_cast<std::uint8_t>(~busy);
+    return result;
+}
+
 SegmentRegister from_kvm(const kvm_segment& segment) {
     using A = SegmentAttributes;
     const std::uint32_t dpl = static_cast<std::uint32_t>(segment.dpl & 3) << 5;
@@ -73,7 +90,7 @@ void fill(System& system, const CpuState& state) {
     system.ds = to_kvm(state.segment(SegmentName::ds));
     system.fs = to_kvm(state.segment(SegmentName::fs));
     system.gs = to_kvm(state.segment(SegmentName::gs));
-    system.tr = to_kvm(state.tr);
+    system.tr = task_register(state.tr);
     system.ldt = to_kvm(state.ldtr);
     system.gdt.base = state.gdtr.base;
     system.gdt.limit = state.gdtr.limit;
