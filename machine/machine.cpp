@@ -187,12 +187,8 @@ std::unique_ptr<cpu::Engine> Machine::make_engine(unsigned vcpu) {
         parts.kvm.route = kvm_route_;
         if (kvm_route_ == cpu::KvmRoute::ioctl) {
             if (!kernel_blobs_) kernel_blobs_.emplace();
-            // The blobs' bytes are looked at when a run begins; here, only whether they have moved.
             parts.kvm.trap = [this] {
-                if (trap_->config() != kernel_config_) {
-                    kernel_config_ = trap_->config();
-                    kernel_trap_ = kernel_blobs_->refresh(kernel_config_, blob_memory_);
-                }
+                refresh_kernel_blobs();
                 return kernel_trap_;
             };
         } else {
@@ -203,6 +199,15 @@ std::unique_ptr<cpu::Engine> Machine::make_engine(unsigned vcpu) {
         }
     }
     return engine_choice_.make(parts);
+}
+
+// The kernel's copy of the blobs follows the emulated user memory, even in the middle of a run.
+void Machine::refresh_kernel_blobs() {
+    const std::uint64_t generation = blob_memory_.generation();
+    if (trap_->config() == kernel_config_ && generation == kernel_blobs_generation_) return;
+    kernel_config_ = trap_->config();
+    kernel_blobs_generation_ = generation;
+    kernel_trap_ = kernel_blobs_->refresh(kernel_config_, blob_memory_);
 }
 
 void Machine::add_ram(std::uint64_t bytes) {
@@ -305,7 +310,6 @@ RunResult Machine::run(const RunLimits& limits) {
     const double seconds_before = seconds_;
     Wall::time_point last_progress = start;
     const std::uint64_t instructions_before = engine_->instructions();
-    if (kernel_blobs_) kernel_trap_ = kernel_blobs_->refresh(kernel_config_ = trap_->config(), blob_memory_);
     remark_what_the_engine_hides();
     while (!stopped_) {
         const std::uint64_t now = engine_->cycles();

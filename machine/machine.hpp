@@ -142,6 +142,7 @@ class Machine final : private cpu::Environment {
     void add_ram(std::uint64_t bytes);
     void configure_xen(const XenOptions& options);
     std::unique_ptr<cpu::Engine> make_engine(unsigned vcpu);
+    void refresh_kernel_blobs();
     void remark_what_the_engine_hides();
     void notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state);
     void trapped(const cpu::Moment& moment);
@@ -168,7 +169,8 @@ class Machine final : private cpu::Environment {
     const cpu::KvmRoute kvm_route_;
     std::optional<KernelBlobs> kernel_blobs_;  // with the ioctl route
     cpu::KvmXenTrap kernel_trap_;
-    xen::HvmConfig kernel_config_;  // of which kernel_trap_ was made
+    xen::HvmConfig kernel_config_;  // of which kernel_trap_ was made, with blob_memory_ at that generation
+    std::uint64_t kernel_blobs_generation_ = ~std::uint64_t{0};
     bool engine_remarked_ = false;
     std::unique_ptr<cpu::Engine> engine_;
     std::vector<std::unique_ptr<cpu::Engine>> more_engines_;  // vCPU 1 and up

@@ -30,6 +30,7 @@ void HostBlobMemory::map(std::uint64_t address, std::span<const std::byte> bytes
     if (wraps(address, bytes.size())) {
         throw std::invalid_argument("blob memory: the blob does not fit below the end of memory");
     }
+    ++generation_;
     for_each_page(address, bytes.size(),
                   [&](std::uint64_t page, std::uint64_t, std::uint64_t from, std::uint64_t size) {
                       auto& to = pages_[page];
@@ -40,6 +41,7 @@ void HostBlobMemory::map(std::uint64_t address, std::span<const std::byte> bytes
 
 void HostBlobMemory::unmap(std::uint64_t address, std::uint64_t size) {
     if (size == 0) return;
+    ++generation_;
     const std::uint64_t last = wraps(address, size) ? ~std::uint64_t{0} : address + (size - 1);
     pages_.erase(pages_.lower_bound(address / mmu::page_size), pages_.upper_bound(last / mmu::page_size));
 }
@@ -55,6 +57,7 @@ bool HostBlobMemory::is_mapped(std::uint64_t address, std::uint64_t size) const 
 
 bool HostBlobMemory::write(std::uint64_t address, std::span<const std::byte> from) {
     if (!is_mapped(address, from.size())) return false;
+    ++generation_;
     for_each_page(address, from.size(),
                   [&](std::uint64_t page, std::uint64_t offset, std::uint64_t done, std::uint64_t bytes) {
                       std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(done), bytes,

@@ -32,11 +32,14 @@ class HostBlobMemory final : public BlobMemory {
     // Changes bytes of mapped pages. False, with nothing changed, if any byte is not mapped.
     bool write(std::uint64_t address, std::span<const std::byte> from);
     bool read(std::uint64_t address, std::span<std::byte> to) const override;
+    // Goes up with every change, for those who keep a copy.
+    std::uint64_t generation() const { return generation_; }
 
   private:
     bool is_mapped(std::uint64_t address, std::uint64_t size) const;
 
     std::map<std::uint64_t, std::array<std::byte, mmu::page_size>> pages_;  // by page number
+    std::uint64_t generation_ = 0;
 };
 
 }  // namespace xenolith::xen

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace xenolith::xen {
@@ -85,6 +86,20 @@ TEST_F(HostBlobMemoryTest, MapsWholePagesOnly) {
     EXPECT_THROW(memory.map(~std::uint64_t{0} << 12, filled(page + 1, 1)), std::invalid_argument);
     EXPECT_NO_THROW(memory.map(~std::uint64_t{0} << 12, filled(page, 3)));
     EXPECT_EQ(at(~std::uint64_t{0}, 1), filled(1, 3));
+}
+
+TEST_F(HostBlobMemoryTest, GenerationGoesUpWithEveryChange) {
+    std::uint64_t before = memory.generation();
+    const auto changed = [&] { return std::exchange(before, memory.generation()) != memory.generation(); };
+    EXPECT_FALSE(changed());
+    EXPECT_TRUE(memory.write(base, filled(1, 9)));
+    EXPECT_TRUE(changed());
+    EXPECT_FALSE(memory.write(base - 1, filled(1, 9)));
+    EXPECT_FALSE(changed());
+    memory.map(base + 4 * page, filled(page, 3));
+    EXPECT_TRUE(changed());
+    memory.unmap(base + 4 * page, page);
+    EXPECT_TRUE(changed());
 }
 
 }  // namespace
