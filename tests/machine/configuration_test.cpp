@@ -40,7 +40,7 @@ bool refuses(const xen::Profile& profile, std::uint32_t flag) {
 
 // Bits 0 and 2..8 are only reported by the capability; the others do not exist.
 TEST_P(Configuration, WithARefusedFlagIsLiveOnlyInTheOldestProfile) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         for (unsigned bit = 0; bit < 32; ++bit) {
             const std::uint32_t flag = std::uint32_t{1} << bit;
             if (!refuses(profile, flag)) continue;
@@ -60,7 +60,7 @@ TEST_P(Configuration, WithARefusedFlagIsLiveOnlyInTheOldestProfile) {
 }
 
 TEST_P(Configuration, OfInterceptHcallTakesNoBlobs) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         if (refuses(profile, xen::hvm_config_flag::intercept_hcall)) continue;
         SCOPED_TRACE(profile.name);
         struct Row {
@@ -96,7 +96,7 @@ TEST_P(Configuration, HasAnIndexInTheSyntheticRangeInTheNewestProfile) {
         {0x1234, false},    {0x3fffffff, false}, {0x40000000, true},  {0x40000001, true},
         {0x4fffffff, true}, {0x50000000, false}, {0xc0000082, false}, {0xffffffff, false},
     };
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         for (const IndexRow& row : rows) {
             SCOPED_TRACE(std::string(profile.name) + ", index " + std::to_string(row.msr));
             Scenario scenario = make(profile);
@@ -114,7 +114,7 @@ TEST_P(Configuration, HasAnIndexInTheSyntheticRangeInTheNewestProfile) {
 
 // The operator's ioctl comes while the guest is in the middle of its program.
 TEST_P(Configuration, ChangesWhileTheGuestRuns) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         SCOPED_TRACE(profile.name);
         Scenario scenario = make(profile);
         unsigned changes = 0;
@@ -149,7 +149,7 @@ TEST_P(Configuration, ChangesWhileTheGuestRuns) {
 
 // The blob is read at each write.
 TEST_P(Configuration, BlobChangesBetweenTwoWrites) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         SCOPED_TRACE(profile.name);
         Scenario scenario = make(profile);
         scenario.on_debug_byte([&](std::uint8_t) {
@@ -167,7 +167,7 @@ TEST_P(Configuration, BlobChangesBetweenTwoWrites) {
 
 // A run that failed goes on once the operator has repaired its cause.
 TEST_P(Configuration, FailedRunCompletesOnceTheBlobIsThere) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         if (profile.unreadable_blob == xen::UnreadableBlob::general_protection) continue;
         SCOPED_TRACE(profile.name);
         Scenario scenario = make(profile);
@@ -201,7 +201,7 @@ TEST_P(Configuration, FailedRunCompletesOnceTheBlobIsThere) {
 }
 
 TEST_P(Configuration, TakesSeveralPagesOverAndOver) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         SCOPED_TRACE(profile.name);
         Scenario scenario = make(profile);
         GuestCode program = scenario.code();
@@ -215,8 +215,9 @@ TEST_P(Configuration, TakesSeveralPagesOverAndOver) {
         EXPECT_EQ(scenario.byte(layout::target + 1), scenario.mark(0));
         EXPECT_EQ(scenario.byte(layout::target + 0x1001), scenario.mark(1));
         EXPECT_EQ(scenario.byte(layout::target + 0x2001), scenario.mark(0));
-        EXPECT_EQ(scenario.page_writes().size(), rounds * 4);
-        EXPECT_EQ(scenario.machine().totals().traps, rounds * 4);
+        const unsigned seen = scenario.sees_writes() ? rounds * 4 : 0;
+        EXPECT_EQ(scenario.page_writes().size(), seen);
+        EXPECT_EQ(scenario.machine().totals().traps, seen);
     }
 }
 
@@ -240,14 +241,16 @@ TEST_P(Configuration, LaysOutTheLargestBlobPageByPage) {
 
 // The layout of shared_info follows the last write, even one that fails.
 TEST_P(Configuration, LatchFollowsTheLastWrite) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         SCOPED_TRACE(profile.name);
         Scenario scenario = make(profile);
         const bool long_mode = long_mode_active(GetParam().mode);
         const auto expected = profile.latches_long_mode ? std::optional(long_mode) : std::nullopt;
         scenario.trap().write_msr({.index = Scenario::msr, .value = target, .long_mode_active = !long_mode});
         EXPECT_TRUE(write_once(scenario, Scenario::msr, layout::hole.value).trap);
-        EXPECT_EQ(scenario.trap().latched_long_mode(), expected);
+        if (scenario.sees_writes()) {
+            EXPECT_EQ(scenario.trap().latched_long_mode(), expected);
+        }
         EXPECT_EQ(profile.latches_long_mode, profile.name == "linux-5.12" || profile.name == "linux-6.15");
     }
 }

@@ -2,8 +2,8 @@
 // paging: 4.3 to 4.5; virtual-8086 segments: 20.3.1.1.
 #include "tests/machine/guest_mode.hpp"
 
+#include <algorithm>
 #include <cstring>
-#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -27,7 +27,7 @@ constexpr std::uint16_t table_limit = 0x67;
 
 namespace tables {
 constexpr mmu::GuestPhysical directory2 = layout::page_tables, table2 = directory2 + 0x1000,
-                             pointers_pae = directory2 + 0x2000, directory_pae = directory2 + 0x3000,
+                             pointers_pae = layout::pae_pointers, directory_pae = directory2 + 0x3000,
                              table_pae = directory2 + 0x4000, pml4 = directory2 + 0x5000,
                              pointers64 = directory2 + 0x6000;
 }  // namespace tables
@@ -272,6 +272,18 @@ void write_tables(mmu::GuestMemory& memory) {
     write_descriptors(memory);
     write_page_tables(memory);
     write_handlers(memory);
+}
+
+bool only_accessed_bits(mmu::GuestPhysical page, std::span<const std::byte> before, std::span<const std::byte> now) {
+    if (page != layout::pae_pointers) return false;
+    constexpr std::size_t entries = 4;
+    constexpr std::byte accessed{0x20};
+    for (std::size_t at = 0; at < now.size(); ++at) {
+        const std::byte changed = before[at] ^ now[at];
+        const bool is_flags = at < entries * 8 && at % 8 == 0;
+        if (changed != std::byte{0} && (!is_flags || changed != accessed)) return false;
+    }
+    return true;
 }
 
 cpu::CpuState entry_state(GuestMode mode, mmu::GuestPhysical program, mmu::GuestPhysical stack_top) {

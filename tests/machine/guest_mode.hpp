@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "cpu/state/cpu_state.hpp"
@@ -63,6 +64,7 @@ inline constexpr std::uint64_t stacks_size = 0x2000;
 inline constexpr mmu::GuestPhysical program{0x8000}, second_program{0x9000};
 inline constexpr mmu::GuestPhysical before_target{0xb000}, target{0xc000}, after_target{0xd000}, data{0xe000};
 inline constexpr mmu::GuestPhysical page_tables{0x20000};
+inline constexpr mmu::GuestPhysical pae_pointers = page_tables + 0x2000;  // four entries
 }  // namespace layout
 
 // Modes with paging map linear 0 and linear 1 GiB to the first 2 MiB of memory (4 MiB with 2-level paging).
@@ -74,6 +76,9 @@ std::uint64_t code_offset(GuestMode mode, mmu::GuestPhysical physical);
 // Writes descriptors, gates, task-state segments, page tables and exception handlers for all modes. Accessed
 // and dirty bits are set beforehand: running code changes nothing in them.
 void write_tables(mmu::GuestMemory& memory);
+// Whether a page differs only in accessed bits of PAE's page-directory pointers. No CPU has those; QEMU's TCG sets them
+// when it plays the host of a KVM.
+bool only_accessed_bits(mmu::GuestPhysical page, std::span<const std::byte> before, std::span<const std::byte> now);
 // The state in which code at `program` begins, with that stack. Interrupts are off, and the registers hold a
 // pattern.
 cpu::CpuState entry_state(GuestMode mode, mmu::GuestPhysical program,

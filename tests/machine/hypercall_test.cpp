@@ -23,7 +23,15 @@ constexpr std::uint64_t version_4_17 = 4 << 16 | 17;
 
 mmu::GuestPhysical slot(std::uint64_t number) { return layout::target + number * xen::slot_size; }
 
-std::span<const xen::Profile> intercepting_profiles() { return xen::profiles().subspan(2); }
+std::span<const xen::Profile> intercepting_profiles(std::string_view engine) {
+    const auto profiles = profiles_on(engine);
+    return profiles.last(std::min<std::size_t>(profiles.size(), 2));
+}
+// The vendor whose instruction a generated page holds: the model's or, where the kernel makes the page, the host's.
+cpu::Vendor vendor_of_stubs(std::string_view engine, cpu::Vendor model) {
+    if (!kernel_lays_pages(engine)) return model;
+    return __builtin_cpu_is("amd") != 0 ? cpu::Vendor::amd : cpu::Vendor::intel;
+}
 
 // xen_version(XENVER_version), by the register of either convention.
 void prepare_version_call(GuestCode& code) { code.mov(ebx, 0).mov(edi, 0); }
@@ -135,9 +143,10 @@ TEST_P(HypercallPages, BuiltInHaveNoIret) {
 // ---------------------------------------------------------------------------------------------
 
 TEST_P(HypercallPages, GeneratedHaveAStubInEverySlot) {
-    for (const xen::Profile& profile : intercepting_profiles()) {
+    for (const xen::Profile& profile : intercepting_profiles(GetParam().engine)) {
         for (const cpu::Vendor vendor : vendors) {
             SCOPED_TRACE(profile.name);
+            const cpu::Vendor stubs = vendor_of_stubs(GetParam().engine, vendor);
             Scenario scenario(options(GetParam(), vendor, profile, true));
             GuestCode program = scenario.code();
             const Ending ending = scenario.run(program.write_msr(Scenario::msr, target).hlt());
@@ -151,11 +160,12 @@ TEST_P(HypercallPages, GeneratedHaveAStubInEverySlot) {
                 std::memcpy(&expected[1], &number, sizeof number);
                 expected[5] = std::byte{0x0f};
                 expected[6] = std::byte{0x01};
-                expected[7] = vendor == cpu::Vendor::intel ? std::byte{0xc1} : std::byte{0xd9};
+                expected[7] = stubs == cpu::Vendor::intel ? std::byte{0xc1} : std::byte{0xd9};
                 expected[8] = std::byte{0xc3};
                 EXPECT_EQ(std::memcmp(&page[number * xen::slot_size], expected.data(), expected.size()), 0)
                     << "slot " << number;
             }
+            if (!scenario.sees_writes()) continue;
             ASSERT_EQ(scenario.page_writes().size(), 1u);
             EXPECT_TRUE(scenario.page_writes()[0]->generated);
             EXPECT_EQ(scenario.page_writes()[0]->blob, scenario.blob_width());
@@ -164,11 +174,15 @@ TEST_P(HypercallPages, GeneratedHaveAStubInEverySlot) {
     }
 }
 
-TEST_P(Hypercalls, GoThroughAGeneratedPage) {
+TEST_P(HypercallPages, GeneratedAreCalledThrough) {
     if (code_width(GetParam().mode) == 16) return;  // its stubs are no 16-bit code
-    for (const xen::Profile& profile : intercepting_profiles()) {
+    const bool by_kernel = kernel_lays_pages(GetParam().engine);
+    if (!by_kernel && !find_engine(GetParam().engine)->shows_hypercalls)
+        GTEST_SKIP() << "VMCALL and VMMCALL do not reach the machine";
+    for (const xen::Profile& profile : intercepting_profiles(GetParam().engine)) {
         for (const cpu::Vendor vendor : vendors) {
             SCOPED_TRACE(profile.name);
+            const bool vmcall = vendor_of_stubs(GetParam().engine, vendor) == cpu::Vendor::intel;
             Scenario scenario(options(GetParam(), vendor, profile, true));
             GuestCode program = scenario.code();
             program.write_msr(Scenario::msr, target);
@@ -176,7 +190,7 @@ TEST_P(Hypercalls, GoThroughAGeneratedPage) {
             const Ending ending = scenario.run(program.call(scenario.offset(slot(xen_version))).hlt());
             ASSERT_TRUE(ending.finished()) << ending.result.reason;
             EXPECT_EQ(ending.state.registers[cpu::rax], version_4_17);
-            EXPECT_EQ(only_call(scenario).through, vendor == cpu::Vendor::intel ? "vmcall" : "vmmcall");
+            EXPECT_EQ(only_call(scenario).through, vmcall ? "vmcall" : "vmmcall");
         }
     }
 }
@@ -195,7 +209,7 @@ TEST_P(HypercallPages, GeneratedHaveIndexZeroAndNeedRam) {
         {"ROM", layout::rom.value},
         {"above MAXPHYADDR", std::uint64_t{1} << 40},
     };
-    for (const xen::Profile& profile : intercepting_profiles()) {
+    for (const xen::Profile& profile : intercepting_profiles(GetParam().engine)) {
         for (const Row& row : rows) {
             SCOPED_TRACE(std::string(profile.name) + ", " + row.name);
             Scenario scenario(options(GetParam(), cpu::Vendor::intel, profile, true));
@@ -208,7 +222,9 @@ TEST_P(HypercallPages, GeneratedHaveIndexZeroAndNeedRam) {
             EXPECT_EQ(ending.trap->error_code.value_or(0), 0u);
             EXPECT_EQ(ending.trap->rip, at);
             EXPECT_THAT(scenario.changed_pages(), IsEmpty());
-            EXPECT_EQ(scenario.trap().latched_long_mode(), long_mode_active(GetParam().mode));
+            if (scenario.sees_writes()) {
+                EXPECT_EQ(scenario.trap().latched_long_mode(), long_mode_active(GetParam().mode));
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ TEST_P(Unprivileged, WriteNeverReachesTheTrap) {
         {"a hole", layout::hole.value, true},
         {"an unreadable blob", layout::target.value, false},  // EFAULT would end the run
     };
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         for (const Row& row : rows) {
             SCOPED_TRACE(std::string(profile.name) + ", " + row.name);
             Scenario scenario({.engine = GetParam().engine, .mode = GetParam().mode, .profile = &profile});
@@ -86,7 +86,7 @@ class Privileged : public EngineTest<InMode> {};
 INSTANTIATE_TEST_SUITE_P(Engines, Privileged, in_modes(privileged_modes), parameter_name<InMode>);
 
 TEST_P(Privileged, ReadOfTheIndexIsAFaultInEveryProfile) {
-    for (const xen::Profile& profile : xen::profiles()) {
+    for (const xen::Profile& profile : profiles_on(GetParam().engine)) {
         SCOPED_TRACE(profile.name);
         Scenario scenario({.engine = GetParam().engine, .mode = GetParam().mode, .profile = &profile});
         GuestCode program = scenario.code();
@@ -96,7 +96,9 @@ TEST_P(Privileged, ReadOfTheIndexIsAFaultInEveryProfile) {
         expect_general_protection(ending, at);
         EXPECT_EQ(ending.trap->registers[cpu::rax], layout::target.value);
         EXPECT_EQ(ending.trap->registers[cpu::rdx], 0u);
-        EXPECT_THAT(scenario.remarks(), testing::ElementsAre(HasSubstr("RDMSR 0x40000000")));
+        if (scenario.sees_writes()) {
+            EXPECT_THAT(scenario.remarks(), testing::ElementsAre(HasSubstr("RDMSR 0x40000000")));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #include "tests/machine/scenario.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 
@@ -11,17 +12,46 @@ namespace xenolith::machine::test {
 namespace {
 
 // Cycles: no program here needs a tenth. Where they are the host's time, a busy host needs more.
-constexpr std::uint64_t patience = 100'000'000, patience_with_the_host = 100 * patience;
+constexpr std::uint64_t patience = 100'000'000, patience_with_the_host = 1000 * patience;
+
+void add_extra_regions(mmu::GuestMemory& memory) {
+    memory.add_ram(layout::high_ram, layout::high_ram_size, "RAM that only EDX reaches");
+    memory.add_device(layout::device, mmu::page_size, "a device");
+    memory.add_rom(layout::rom, std::vector<std::byte>(mmu::page_size, std::byte{0x5a}), "ROM");
+}
 
 }  // namespace
 
-Scenario::Scenario(const ScenarioOptions& options) : mode_(options.mode) {
+cpu::KvmRoute route_of_tests() {
+    const char* const name = std::getenv("XENOLITH_KVM_ROUTE");
+    if (name == nullptr) return cpu::KvmRoute::msr_exit;
+    for (const cpu::KvmRoute route : {cpu::KvmRoute::ioctl, cpu::KvmRoute::msr_exit})
+        if (name == kvm_route_name(route)) return route;
+    throw std::invalid_argument("XENOLITH_KVM_ROUTE: expected ioctl or msr-exit");
+}
+
+bool kernel_lays_pages(std::string_view engine) { return engine == "kvm" && route_of_tests() == cpu::KvmRoute::ioctl; }
+
+std::span<const xen::Profile> profiles_on(std::string_view engine) {
+    return kernel_lays_pages(engine) ? xen::profiles().last(1) : xen::profiles();
+}
+
+void Scenario::add_regions(mmu::GuestMemory& memory) {
+    memory.add_ram(memory_map::low_ram, memory_map::low_ram_size, "low RAM");
+    memory.add_ram(memory_map::extended_ram, memory_map::smallest_ram - memory_map::extended_ram.value, "RAM");
+    add_extra_regions(memory);
+}
+
+Scenario::Scenario(const ScenarioOptions& options)
+    : mode_(options.mode),
+      engine_(options.engine),
+      sees_writes_(options.engine != "kvm" || options.route.value_or(route_of_tests()) != cpu::KvmRoute::ioctl) {
     MachineOptions machine;
     machine.ram = memory_map::smallest_ram;
     machine.engine = options.engine;
     machine.model = cpu::CpuModel::find("nehalem", options.vendor);
     machine.timing = options.timing;
-    machine.kvm_route = cpu::KvmRoute::msr_exit;  // the profile's behaviour, not the host kernel's
+    machine.kvm_route = options.route.value_or(route_of_tests());
     machine.debug_out = [this](std::uint8_t byte) {
         if (debug_listener_) debug_listener_(byte);
     };
@@ -37,9 +67,7 @@ Scenario::Scenario(const ScenarioOptions& options) : mode_(options.mode) {
     }
     machine_ = std::make_unique<Machine>(machine);
     mmu::GuestMemory& memory = machine_->memory();
-    memory.add_ram(layout::high_ram, layout::high_ram_size, "RAM that only EDX reaches");
-    memory.add_device(layout::device, mmu::page_size, "a device");
-    memory.add_rom(layout::rom, std::vector<std::byte>(mmu::page_size, std::byte{0x5a}), "ROM");
+    add_extra_regions(memory);
     engine().memory_map_changed();
     write_tables(memory);
 }
@@ -124,7 +152,10 @@ std::vector<std::uint64_t> Scenario::changed_pages() const {
         for (std::uint64_t at = 0; at < now.size(); at += mmu::page_size) {
             const mmu::GuestPhysical page = range.start + at;
             if (page >= layout::stacks && page < layout::stacks + layout::stacks_size) continue;
-            if (std::memcmp(&now[at], &range.bytes[at], mmu::page_size) != 0) changed.push_back(page.page_number());
+            const std::span<const std::byte> was(&range.bytes[at], mmu::page_size), is(&now[at], mmu::page_size);
+            if (std::memcmp(is.data(), was.data(), mmu::page_size) == 0) continue;
+            if (engine_ == "kvm" && only_accessed_bits(page, was, is)) continue;
+            changed.push_back(page.page_number());
         }
     }
     std::ranges::sort(changed);

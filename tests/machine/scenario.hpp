@@ -32,7 +32,17 @@ struct ScenarioOptions {
     const cpu::Timing* timing = nullptr;
     bool xen = true;
     bool intercept_hypercalls = false;
+    // Who lays the page on the engine `kvm`. Empty: route_of_tests().
+    std::optional<cpu::KvmRoute> route = std::nullopt;
 };
+
+// By the environment variable XENOLITH_KVM_ROUTE, `ioctl` or `msr-exit`; without it the latter, by which the profile's
+// behaviour counts and not the host kernel's.
+cpu::KvmRoute route_of_tests();
+// The host's KVM lays the page itself: there the kernel's behaviour counts, and what it does is not seen.
+bool kernel_lays_pages(std::string_view engine);
+// Profiles that guest code can tell apart on the engine: all, or the newest where the kernel decides.
+std::span<const xen::Profile> profiles_on(std::string_view engine);
 
 // How a program ended: by its own HLT, in an exception handler, or with the run.
 struct Ending {
@@ -55,10 +65,16 @@ class Scenario {
     Scenario(const Scenario&) = delete;
     Scenario& operator=(const Scenario&) = delete;
 
+    // Memory of every kind, as a scenario's machine has it, for a memory that has no regions yet.
+    static void add_regions(mmu::GuestMemory& memory);
+
     Machine& machine() { return *machine_; }
     xen::TrapCore& trap() { return *machine_->trap(); }
+    const xen::TrapCore& trap() const { return *machine_->trap(); }
     cpu::Engine& engine() { return machine_->engine(); }
     GuestMode mode() const { return mode_; }
+    // Writes of the hypercall MSR reach the trap core, and so the timeline.
+    bool sees_writes() const { return sees_writes_; }
 
     // An assembler for code of the mode, to be put at that place.
     GuestCode code(mmu::GuestPhysical at = layout::program) const;
@@ -119,6 +135,8 @@ class Scenario {
     };
 
     GuestMode mode_;
+    std::string_view engine_;
+    bool sees_writes_;
     std::function<void(std::uint8_t)> debug_listener_;
     std::unique_ptr<Machine> machine_;
     std::vector<Range> remembered_;
