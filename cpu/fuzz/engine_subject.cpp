@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
+#include "cpu/exceptions/segment_load.hpp"
 #include "cpu/native/row_bench.hpp"
 #include "mmu/guest_memory.hpp"
 
@@ -14,7 +16,7 @@ namespace {
 // All below 64 KiB, so that 16-bit addresses reach it. The interrupt vectors of real mode come first.
 constexpr std::uint64_t handlers = 0x800, descriptors = 0xa00, gates = 0x1000, page_tables = 0x2000, code_end = 0x6100,
                         forward = code_end + 2, backward = code_end - 32, operands = 0x8000, stack_top = 0xf000,
-                        ram_size = 0x100000;
+                        ram_size = 0x20000;
 constexpr unsigned vectors = 32;
 constexpr std::byte halt{0xf4};
 constexpr std::uint16_t code_selector = 0x08, data_selector = 0x10;
@@ -24,21 +26,40 @@ bool has_error_code(std::uint64_t vector) { return vector == 8 || (vector >= 10 
 }  // namespace
 
 Layout engine_layout(DecodeMode) {
-    return {.memory = operands, .instruction_end = code_end, .forward = forward, .backward = backward};
+    return {
+        .memory = operands, .instruction_end = code_end, .forward = forward, .backward = backward, .is_guarded = false};
 }
 
 struct EngineSubject::Machine {
     Machine(DecodeMode decode_mode, const CpuModel& model, const MakeEngine& make) : mode(decode_mode) {
         bytes = memory.add_ram({0}, ram_size, "memory").host;
         fill();
+        pristine.assign(bytes, bytes + ram_size);
         engine = make(memory, world, model, *find_timing("modern"));
         start = start_state(model);
+        // What goes astray comes to an end; KVM has a limit in time.
+        constexpr std::uint64_t longest_run = 100'000;
+        if (engine->name() != "kvm") budget.instructions = longest_run;
         engine->set_state(start);
     }
 
     template <class T>
     void put(std::uint64_t address, T value) {
         std::memcpy(bytes + address, &value, sizeof(T));
+    }
+
+    void put_code(std::uint64_t address, std::span<const std::byte> code) {
+        memory.write({address}, code);
+        std::ranges::copy(code, pristine.begin() + static_cast<std::ptrdiff_t>(address));
+    }
+    // All but the operands' memory becomes what it was: there is nothing else to keep tests apart.
+    void restore() {
+        constexpr std::uint64_t chunk = 256;
+        for (std::uint64_t at = 0; at < ram_size; at += chunk) {
+            if (at == operands) at += memory_size;
+            const std::span right = std::span(pristine).subspan(at, chunk);
+            if (std::memcmp(bytes + at, right.data(), chunk) != 0) memory.write({at}, right);
+        }
     }
 
     // Gates that lead to a HLT each (SDM vol. 3A, 6.10, 6.14.1, 20.1.4).
@@ -78,9 +99,10 @@ struct EngineSubject::Machine {
     }
     CpuState start_state(const CpuModel& model) const {
         CpuState state = reset_state();
+        state.ldtr = null_segment(0);
         for (SegmentRegister& segment : state.segments) segment = real_mode_segment(0);
         state.cr0 = cr0::et | cr0::ne | cr0::mp;
-        state.cr4 = (cr4::osfxsr | cr4::osxmmexcpt | cr4::osxsave) & model.cr4_bits();
+        state.cr4 = (cr4::osfxsr | cr4::osxmmexcpt | cr4::osxsave | cr4::fsgsbase) & model.cr4_bits();
         state.xcr0 = model.xcr0_bits() & 7;
         state.rflags = rflags::fixed_one;
         if (mode == DecodeMode::real16) {
@@ -105,8 +127,10 @@ struct EngineSubject::Machine {
     mmu::GuestMemory memory;
     EmptyWorld world;
     std::byte* bytes = nullptr;
+    std::vector<std::byte> pristine;
     std::unique_ptr<Engine> engine;
     CpuState start;
+    Budget budget;
     std::uint64_t rip = 0;
     bool uses_stack = false, uses_floating_point = false;
 };
@@ -123,7 +147,7 @@ std::span<std::byte, memory_size> EngineSubject::memory() {
 void EngineSubject::prepare(const Encoding& encoding) {
     Machine& machine = *machine_;
     machine.rip = code_end - encoding.decoded.length;
-    machine.memory.write({machine.rip}, encoding.bytes());
+    machine.put_code(machine.rip, encoding.bytes());
     machine.uses_floating_point = encoding.uses_floating_point();
     machine.uses_stack = std::ranges::any_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
         const auto is_sp = [](ZydisRegister name) {
@@ -148,8 +172,9 @@ void EngineSubject::run(const State& start, Outcome& outcome) {
     state.rflags = rflags::fixed_one | (start.registers.rflags & taken);
     state.rip = machine.rip;
     if (machine.uses_floating_point) state.floating_point = start.floating_point;
+    machine.restore();
     machine.engine->set_state(state);
-    const Exit exit = machine.engine->run({});
+    const Exit exit = machine.engine->run(machine.budget);
     const CpuState end = machine.engine->state();
     std::copy_n(end.registers.begin(), 16, outcome.cpu.registers.general.begin());
     outcome.cpu.registers.rflags = end.rflags & ~rflags::rf;
@@ -157,8 +182,7 @@ void EngineSubject::run(const State& start, Outcome& outcome) {
     outcome.cpu.rip = end.rip - 1;  // of the HLT
     outcome.floating_point = end.floating_point;
     if (exit.reason != ExitReason::halted) {
-        // A triple fault, mostly.
-        outcome.cpu.fault = NativeFault{.vector = no_fault - 1};
+        outcome.cpu.fault = NativeFault{.vector = not_halted};
     } else if (outcome.cpu.rip - handlers < vectors) {
         const std::uint64_t vector = outcome.cpu.rip - handlers;
         outcome.cpu.fault = NativeFault{.vector = static_cast<unsigned>(vector), .address = end.cr2};

@@ -21,6 +21,8 @@ namespace xenolith::cpu::fuzz {
 using MakeEngine =
     std::function<std::unique_ptr<Engine>(mmu::GuestMemory&, Environment&, const CpuModel&, const Timing&)>;
 
+inline constexpr unsigned not_halted = no_fault - 1;  // in the place of a vector: a triple fault, or a run without end
+
 // Where everything is in a machine of that mode. Modes: real16, protected16, protected32, long64.
 Layout engine_layout(DecodeMode mode);
 

@@ -50,7 +50,7 @@ class ModeRun {
           report_(report),
           reader_(*sides.decoder, sides.mode),
           maker_(reader_, sides.layout),
-          pair_(*sides.ours, *sides.theirs) {
+          pair_(*sides.ours, *sides.theirs, sides.quirks) {
         Random random(derive_seed(options.seed, 3));
         for (std::byte& byte : background_) byte = static_cast<std::byte>(random());
     }
@@ -70,8 +70,7 @@ class ModeRun {
                                      tally.differences, why_not(tally)});
         for (const Tally& tally : tallies_)
             if (tally.finding != 0) report_.findings[tally.finding - 1].times = tally.differences;
-        for (std::size_t n = 0; n < report_.quirk_counts.size(); ++n)
-            report_.quirk_counts[n] += pair_.quirk_counts()[n];
+        for (std::size_t n = 0; n < sides_.quirks.size(); ++n) report_.count(sides_.quirks[n], pair_.quirk_counts()[n]);
     }
 
   private:
@@ -228,6 +227,15 @@ class ModeRun {
 
 }  // namespace
 
+void Report::count(const HostQuirk& quirk, std::uint64_t times) {
+    const auto found = std::ranges::find(quirks, &quirk, &std::pair<const HostQuirk*, std::uint64_t>::first);
+    if (found != quirks.end()) {
+        found->second += times;
+    } else {
+        quirks.emplace_back(&quirk, times);
+    }
+}
+
 std::uint64_t Report::differences() const {
     std::uint64_t sum = 0;
     for (const FormReport& form : forms) sum += form.differences;
@@ -255,7 +263,7 @@ Reproduction reproduce(const Sides& sides, const Reproducer& reproducer) {
     if (!encoding.has_row) throw std::invalid_argument("code: the instruction has no row");
     if (const std::string_view reason = why_not_judged(encoding, sides.judge); !reason.empty())
         throw std::invalid_argument(fmt::format("code: it cannot be judged: {}", reason));
-    Pair pair(*sides.ours, *sides.theirs);
+    Pair pair(*sides.ours, *sides.theirs, sides.quirks);
     pair.set_memory(reproducer.memory);
     pair.prepare(encoding);
     Reproduction result;
@@ -263,7 +271,7 @@ Reproduction reproduce(const Sides& sides, const Reproducer& reproducer) {
     pair.run(reproducer.state, {});
     for (const Field& field : pair.fields()) result.fields.push_back(field.text());
     for (std::size_t n = 0; n < pair.quirk_counts().size(); ++n)
-        if (pair.quirk_counts()[n] != 0) result.quirk = host_quirks()[n].reason;
+        if (pair.quirk_counts()[n] != 0) result.quirk = sides.quirks[n].reason;
     return result;
 }
 

@@ -6,8 +6,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cpu/fuzz/catalogue.hpp"
@@ -33,15 +35,16 @@ struct FormReport {
 
 struct Report {
     std::vector<FormReport> forms;
-    std::vector<Finding> findings;  // one for each form that has any
-    std::vector<std::uint64_t> quirk_counts = std::vector<std::uint64_t>(host_quirks().size());
-    std::map<std::string, unsigned, std::less<>> without_a_row;  // mnemonics: forms
+    std::vector<Finding> findings;                                   // one for each form that has any
+    std::vector<std::pair<const HostQuirk*, std::uint64_t>> quirks;  // and how many tests each accounted for
+    std::map<std::string, unsigned, std::less<>> without_a_row;      // mnemonics: forms
     std::uint64_t tests = 0;
     // Differences that were gone when the same test was run again: AMD's CPUs lose the x87 pointers when the host's
     // kernel takes the CPU away in the middle of a test.
     std::uint64_t not_repeated = 0;
     double seconds = 0;
 
+    void count(const HostQuirk& quirk, std::uint64_t times);
     std::uint64_t differences() const;
     std::size_t judged_forms() const;
 };
@@ -67,6 +70,7 @@ struct Sides {
     const Decoder* decoder = nullptr;  // ours
     Subject *ours = nullptr, *theirs = nullptr;
     Judge judge = Judge::host;
+    std::span<const HostQuirk> quirks = host_quirks();  // of `theirs`
 };
 
 // Adds one mode's tests to the report. `count` is this mode's share.

@@ -1,5 +1,5 @@
-// Known differences that are not ours: where the host's CPU and the manual part, or where the manual leaves a choice
-// that Zydis does not know of. Those that are ours and not mended yet say so. Every report counts them.
+// Known differences that are not ours: where the one who judges and the manual part, or where the manual leaves a
+// choice that Zydis does not know of. Those that are ours and not mended yet say so. Every report counts them.
 #pragma once
 
 #include <span>
@@ -18,6 +18,9 @@ struct HostQuirk {
     bool is_ours = false;
 };
 
+// Of the host's CPU.
 std::span<const HostQuirk> host_quirks();
+// Of the host's KVM, if that is one without hardware virtualization, which emulates what runs at CPL 0.
+std::span<const HostQuirk> kvm_quirks();
 
 }  // namespace xenolith::cpu::fuzz

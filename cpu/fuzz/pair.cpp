@@ -38,14 +38,13 @@ bool Pair::run(const State& start, std::span<const Patch> patches) {
 }
 
 bool Pair::is_explained(const State& start) {
-    const auto quirks = host_quirks();
-    std::vector<bool> used(quirks.size());
+    std::vector<bool> used(quirks_.size());
     for (const Field& field : fields_) {
-        const auto found = std::ranges::find_if(quirks, [&](const HostQuirk& quirk) {
+        const auto found = std::ranges::find_if(quirks_, [&](const HostQuirk& quirk) {
             return quirk.explains(*encoding_, start, our_outcome_, their_outcome_, field);
         });
-        if (found == quirks.end()) return false;
-        used[static_cast<std::size_t>(found - quirks.begin())] = true;
+        if (found == quirks_.end()) return false;
+        used[static_cast<std::size_t>(found - quirks_.begin())] = true;
     }
     for (std::size_t n = 0; n < used.size(); ++n) quirk_counts_[n] += used[n] ? 1u : 0u;
     return true;

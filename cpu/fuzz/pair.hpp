@@ -14,8 +14,9 @@ namespace xenolith::cpu::fuzz {
 
 class Pair {
   public:
-    // `ours` is what is judged, `theirs` what it is judged by. Both outlive this.
-    Pair(Subject& ours, Subject& theirs) : ours_(ours), theirs_(theirs) {}
+    // `ours` is what is judged, `theirs` what it is judged by, `quirks` what is known of that one. All outlive this.
+    Pair(Subject& ours, Subject& theirs, std::span<const HostQuirk> quirks)
+        : ours_(ours), theirs_(theirs), quirks_(quirks), quirk_counts_(quirks.size()) {}
 
     // Both memories become that.
     void set_memory(std::span<const std::byte, memory_size> memory);
@@ -26,7 +27,7 @@ class Pair {
 
     std::span<const Field> fields() const { return fields_; }
     const Outcome& theirs() const { return their_outcome_; }
-    // How often each of host_quirks() accounted for a difference.
+    // How often each quirk accounted for a difference.
     std::span<const std::uint64_t> quirk_counts() const { return quirk_counts_; }
     // Their memory: the same as ours between tests.
     std::span<const std::byte, memory_size> memory() { return theirs_.memory(); }
@@ -39,7 +40,8 @@ class Pair {
     bool touches_memory_ = false;
     Outcome our_outcome_, their_outcome_;
     std::vector<Field> fields_;
-    std::vector<std::uint64_t> quirk_counts_ = std::vector<std::uint64_t>(host_quirks().size());
+    std::span<const HostQuirk> quirks_;
+    std::vector<std::uint64_t> quirk_counts_;
 };
 
 // Whether a processor can be in that state: no exception is pending that the summary does not tell of.

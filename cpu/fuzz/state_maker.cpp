@@ -283,7 +283,7 @@ void StateMaker::place(Random& random, const MemoryOperand& operand) {
     // What a branch reads is all of it an address of ours, or nothing.
     constexpr std::int64_t widest_target = 8, unreachable = -64;
     const bool reaches_out = offset < 0 || offset + widest_target > static_cast<std::int64_t>(memory_size);
-    if (encoding_->is_branch() && reaches_out) offset = unreachable;
+    if (encoding_->is_branch() && reaches_out) offset = layout_.is_guarded ? unreachable : memory_middle;
     std::uint64_t address = layout_.memory + static_cast<std::uint64_t>(offset) - operand.displacement;
     if (operand.index != none) {
         // XLAT's index is AL.
@@ -360,7 +360,8 @@ void StateMaker::bias_after_placing(Random& random) {
     };
     if (repeats_) {
         std::uint64_t count = random.pick(24);
-        if (random.chance(16)) count = random.pick(3000);
+        // Where nothing stops a string it must not reach the code.
+        if (random.chance(16)) count = random.pick(layout_.is_guarded ? 3000 : 200);
         general(rcx) = count;
         if (address_width_ == 32 && encoding_->is_64() && count != 0) general(rcx) |= random() << 32;
         if (address_width_ == 16 && count != 0) general(rcx) |= random() << 16;

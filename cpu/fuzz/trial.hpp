@@ -22,6 +22,7 @@ struct Layout {
     std::uint64_t memory = 0;                 // linear address of the operand memory
     std::uint64_t instruction_end = 0;        // every instruction ends here
     std::uint64_t forward = 0, backward = 0;  // what branches may lead to
+    bool is_guarded = true;                   // what is next to the memory faults
 };
 
 struct State {

@@ -45,7 +45,10 @@ class HostJudge {
 
   private:
     HostJudge(cpu::DecodeMode mode, std::unique_ptr<cpu::fuzz::NativeSubject> host)
-        : host_(std::move(host)), rows_(mode, host_->layout()), reader_(rows_.decoder(), mode), pair_(rows_, *host_) {
+        : host_(std::move(host)),
+          rows_(mode, host_->layout()),
+          reader_(rows_.decoder(), mode),
+          pair_(rows_, *host_, cpu::fuzz::host_quirks()) {
         std::mt19937_64 random{3};
         for (std::byte& byte : host_->memory()) byte = static_cast<std::byte>(random());
         std::ranges::copy(host_->memory(), rows_.memory().begin());

@@ -75,6 +75,7 @@ Setup engine_setup(cpu::DecodeMode mode, std::string_view engine) {
     Setup setup;
     setup.sides.layout = fuzz::engine_layout(mode);
     setup.sides.judge = fuzz::Judge::engine;
+    setup.sides.quirks = engine == "kvm" ? fuzz::kvm_quirks() : std::span<const fuzz::HostQuirk>{};
     setup.decoder = std::make_unique<cpu::Decoder>(model, *cpu::find_timing("modern"));
     setup.ours = std::make_unique<fuzz::EngineSubject>(mode, model, make("interpreter"));
     setup.theirs = std::make_unique<fuzz::EngineSubject>(mode, model, make(engine));
@@ -153,11 +154,10 @@ std::string summary_of(const fuzz::Report& report) {
         for (const auto& [reason, count] : reasons) text += fmt::format("  {:>5} forms: {}\n", count, reason);
     }
     std::string quirk_text, our_text;
-    for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
-        if (report.quirk_counts[n] != 0)
-            (fuzz::host_quirks()[n].is_ours ? our_text : quirk_text) +=
-                fmt::format("  {:>7} tests: {}: {}\n", report.quirk_counts[n], fuzz::host_quirks()[n].name,
-                            fuzz::host_quirks()[n].reason);
+    for (const auto& [quirk, times] : report.quirks)
+        if (times != 0)
+            (quirk->is_ours ? our_text : quirk_text) +=
+                fmt::format("  {:>7} tests: {}: {}\n", times, quirk->name, quirk->reason);
     if (!quirk_text.empty()) text += "Differences that are not ours:\n" + quirk_text;
     if (!our_text.empty()) text += "Differences that are known and ours:\n" + our_text;
     if (report.not_repeated != 0)
@@ -221,11 +221,9 @@ std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
                             {"times", finding.times},
                             {"line", finding.line}});
     json& quirks = result["quirks"] = json::array();
-    for (std::size_t n = 0; n < report.quirk_counts.size(); ++n)
-        quirks.push_back({{"name", fuzz::host_quirks()[n].name},
-                          {"reason", fuzz::host_quirks()[n].reason},
-                          {"ours", fuzz::host_quirks()[n].is_ours},
-                          {"tests", report.quirk_counts[n]}});
+    for (const auto& [quirk, times] : report.quirks)
+        quirks.push_back(
+            {{"name", quirk->name}, {"reason", quirk->reason}, {"ours", quirk->is_ours}, {"tests", times}});
     result["without_a_row"] = report.without_a_row;
     return result.dump(1) + "\n";
 }
