@@ -47,9 +47,9 @@ const CpuModel& model_like_the_host() {
     return model;
 }
 
-RowBench::RowBench(NativeMode mode, std::uint64_t memory_address)
-    : decoder_(model_like_the_host(), *find_timing("modern")),
-      processor_(guest_, world_, model_like_the_host(), *find_timing("modern"), 0),
+RowBench::RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model)
+    : decoder_(model, *find_timing("modern")),
+      processor_(guest_, world_, model, *find_timing("modern"), 0),
       next_table_(table_root + mmu::page_size) {
     guest_.add_ram({0}, table_end, "page tables");
     memory_ = guest_.add_ram({operands}, NativeOracle::memory_size, "operands").host;

@@ -38,7 +38,7 @@ const CpuModel& model_like_the_host();
 class RowBench {
   public:
     // Maps `memory_address`, page-aligned and below 4 GiB, for user reads and writes, and nothing around it.
-    RowBench(NativeMode mode, std::uint64_t memory_address);
+    RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model = model_like_the_host());
 
     std::span<std::byte, NativeOracle::memory_size> memory() {
         return std::span<std::byte, NativeOracle::memory_size>(memory_, NativeOracle::memory_size);

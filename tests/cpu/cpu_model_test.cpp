@@ -127,6 +127,17 @@ TEST_P(Model, AcceptsWhatItsFeaturesAllow) {
     EXPECT_EQ((model().xcr0_bits() & 4) != 0, model().has(Feature::avx));
 }
 
+// SDM vol. 1, 8.1.8: bits 6 and 13 of leaf 7's EBX.
+TEST(ModelNames, WhatIsLeftOfX87PointersIsToldOf) {
+    constexpr std::uint32_t bits = 1u << 6 | 1u << 13;
+    const auto told = [](std::string_view name, Vendor vendor) {
+        return CpuModel::find(name, vendor)->leaf(7, 0, CpuState{}, 0).ebx & bits;
+    };
+    EXPECT_EQ(told("modern", Vendor::intel), bits);
+    EXPECT_EQ(told("modern", Vendor::amd), 0u);
+    EXPECT_FALSE(CpuModel::find("nehalem")->has(Feature::fdp_exception_only));
+}
+
 TEST(ModelNames, UnknownOnesAreNotFound) {
     EXPECT_EQ(CpuModel::find("pentium"), nullptr);
     ASSERT_NE(CpuModel::find("nehalem"), nullptr);
