@@ -28,11 +28,9 @@ struct NextInstruction {
 };
 
 NextInstruction instruction_at(Machine& machine, const cpu::CpuState& state, std::uint64_t rip) {
-    const std::uint64_t base = state.segment(cpu::SegmentName::cs).base;
-    const std::uint64_t linear = state.in_64bit_code() ? rip : (base + rip) & 0xffffffff;
     cpu::PagedMemory memory(machine.memory(), cpu::paging_context(state, machine.model()));
     std::array<std::byte, 15> space{};
-    const std::span<const std::byte> bytes = memory.read_code({linear}, space);
+    const std::span<const std::byte> bytes = memory.read_code({state.code_linear(rip)}, space);
     if (bytes.empty()) return {};
     const unsigned width = state.code_width();
     const cpu::Disassembled disassembled = cpu::disassemble(bytes, width, rip);

@@ -498,30 +498,28 @@ cpu::MsrOutcome Machine::apic_msr_write(const cpu::Moment& moment, std::uint32_t
                                         const cpu::CpuState& state) {
     using Kind = cpu::MsrOutcome::Kind;
     devices::LocalApic& apic = board_->local_apic;
+    const bool is_its_own = is_local_apic_msr(index);
+    if (!is_its_own && index != cpu::msr::apic_base && index != cpu::msr::tsc && index != cpu::msr::tsc_adjust)
+        return {};
     clock_.advance_to(moment.cycles);
-    const std::uint64_t cycles = timing_.cost_of(cpu::CostClass::serialize);
-    const auto answer = [&](bool accepted) {
-        synchronise_deadline();
-        return cpu::MsrOutcome{.kind = accepted ? Kind::done : Kind::general_protection, .cycles = cycles};
-    };
+    bool accepted = true;
     switch (index) {
-        // The CPU keeps these too: what it is not refused here it looks at itself.
-        case cpu::msr::apic_base: return apic.set_base(value) ? cpu::MsrOutcome{} : answer(false);
-        case cpu::msr::tsc:
-            apic.set_tsc_offset(value - moment.cycles);
-            synchronise_deadline();
-            return {};
-        case cpu::msr::tsc_adjust:
-            apic.set_tsc_offset(state.msr.tsc_offset + value - state.msr.tsc_adjust);
-            synchronise_deadline();
-            return {};
+        case cpu::msr::apic_base: accepted = apic.set_base(value); break;
+        case cpu::msr::tsc: apic.set_tsc_offset(value - moment.cycles); break;
+        case cpu::msr::tsc_adjust: apic.set_tsc_offset(state.msr.tsc_offset + value - state.msr.tsc_adjust); break;
         case cpu::msr::tsc_deadline:
-            if (!model_.has(cpu::Feature::tsc_deadline)) return answer(false);
+            accepted = model_.has(cpu::Feature::tsc_deadline);
+            if (!accepted) break;
             apic.set_tsc_offset(state.msr.tsc_offset);
             apic.set_tsc_deadline(value);
-            return answer(true);
-        default: return is_local_apic_msr(index) ? answer(apic.write_msr(index, value)) : cpu::MsrOutcome{};
+            break;
+        default: accepted = apic.write_msr(index, value);
     }
+    synchronise_deadline();
+    // The CPU keeps base and time stamp too: what it is not refused here it looks at itself.
+    if (accepted && !is_its_own) return {};
+    return {.kind = accepted ? Kind::done : Kind::general_protection,
+            .cycles = timing_.cost_of(cpu::CostClass::serialize)};
 }
 
 cpu::MsrOutcome Machine::msr_read(const cpu::Moment& moment, std::uint32_t index, bool) {
@@ -649,10 +647,9 @@ void Machine::remark_what_the_engine_hides() {
 // the blob's, byte for byte.
 void Machine::notice_page_laid_by_kernel(const cpu::Moment& moment, const cpu::CpuState& state) {
     if (!kernel_blobs_ || page_written_) return;
-    const std::uint64_t linear =
-        state.in_64bit_code() ? moment.rip : (state.segment(cpu::SegmentName::cs).base + moment.rip) & 0xffffffff;
     mmu::GuestPhysical page;
-    if (!mmu::translate_quietly(memory_, cpu::paging_context(state, model_), {linear}, page)) return;
+    const mmu::GuestLinear linear{state.code_linear(moment.rip)};
+    if (!mmu::translate_quietly(memory_, cpu::paging_context(state, model_), linear, page)) return;
     page = page.page();
     std::vector<std::byte> laid(mmu::page_size), expected(mmu::page_size);
     if (!memory_.read(page, laid)) return;
@@ -693,24 +690,10 @@ const cpu::Engine& Machine::engine_of(const cpu::Moment& moment) const {
 
 std::string Machine::disassemble_at(const cpu::Moment& moment) {
     const cpu::CpuState state = engine_of(moment).state();
-    const cpu::SegmentRegister& code = state.segment(cpu::SegmentName::cs);
-    const std::uint64_t linear = state.in_64bit_code() ? moment.rip : (code.base + moment.rip) & 0xffffffff;
-    std::array<std::byte, 15> bytes{};
-    std::size_t count = 0;
-    // Byte by byte up to where the mapping ends: an instruction may be the last of its page.
-    const mmu::PagingContext paging{.cr0 = state.cr0,
-                                    .cr3 = state.cr3,
-                                    .cr4 = state.cr4,
-                                    .efer = state.msr.efer,
-                                    .pdpte = state.pdpte,
-                                    .physical_address_bits = model_.physical_address_bits()};
-    for (; count < bytes.size(); ++count) {
-        mmu::GuestPhysical physical;
-        if (!mmu::translate_quietly(memory_, paging, {linear + count}, physical) ||
-            !memory_.read(physical, std::span(bytes).subspan(count, 1)))
-            break;
-    }
-    return cpu::disassemble(std::span(bytes).first(count), state.code_width(), moment.rip).text;
+    std::array<std::byte, 15> space{};
+    cpu::PagedMemory memory(memory_, cpu::paging_context(state, model_));
+    const std::span<const std::byte> bytes = memory.read_code({state.code_linear(moment.rip)}, space);
+    return cpu::disassemble(bytes, state.code_width(), moment.rip).text;
 }
 
 }  // namespace xenolith::machine

@@ -101,6 +101,7 @@ std::vector<StateField> state_fields(const cpu::CpuState& state) {
 std::vector<StateDifference> compare_states(const cpu::CpuState& first, const cpu::CpuState& second,
                                             std::uint64_t ignored_flags) {
     std::vector<StateDifference> differences;
+    if (first == second) return differences;
     const std::vector<StateField> left = state_fields(first), right = state_fields(second);
     for (std::size_t n = 0; n < left.size(); ++n) {
         const std::uint64_t ignored = left[n].name == "rflags" ? ignored_flags : 0;

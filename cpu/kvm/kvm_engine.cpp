@@ -495,7 +495,7 @@ void KvmEngine::set_debug_points(std::vector<DebugPoint> points) {
 
 std::uint64_t KvmEngine::linear_rip() const {
     const CpuState& state = general();
-    return state.in_64bit_code() ? state.rip : (state.segment(SegmentName::cs).base + state.rip) & 0xffffffff;
+    return state.code_linear(state.rip);
 }
 
 void KvmEngine::give_guest_its_trap(std::uint64_t dr6_bits) {

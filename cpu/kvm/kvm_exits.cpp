@@ -45,10 +45,9 @@ std::string place_text(const CpuState& state) {
 
 std::vector<std::byte> KvmEngine::code_at(std::uint64_t rip, std::size_t size) const {
     const CpuState& state = general();
-    const std::uint64_t linear = state.in_64bit_code() ? rip : (state.segment(SegmentName::cs).base + rip) & 0xffffffff;
     std::vector<std::byte> bytes(size);
     PagedMemory memory(memory_, paging_context(state, model_));
-    bytes.resize(memory.read_code({linear}, bytes).size());
+    bytes.resize(memory.read_code({state.code_linear(rip)}, bytes).size());
     return bytes;
 }
 

@@ -118,6 +118,10 @@ struct CpuState {
         if (in_long_mode()) return code.long_mode() ? Mode::long64 : Mode::compatibility;
         return code.default_big() ? Mode::protected32 : Mode::protected16;
     }
+    // The linear address of an offset in CS (SDM vol. 3A, 3.4.2 and 3.4.4).
+    std::uint64_t code_linear(std::uint64_t offset) const {
+        return in_64bit_code() ? offset : (segment(SegmentName::cs).base + offset) & 0xffffffff;
+    }
     // Bits of a default operand: 16, 32 or 64 (the width of RIP in use).
     unsigned code_width() const {
         if (in_64bit_code()) return 64;

@@ -140,9 +140,7 @@ Architecture architecture_of(const cpu::CpuState& state) {
     }
 }
 
-std::uint64_t program_counter_of(const cpu::CpuState& state) {
-    return state.in_64bit_code() ? state.rip : (state.segment(cpu::SegmentName::cs).base + state.rip) & 0xffffffff;
-}
+std::uint64_t program_counter_of(const cpu::CpuState& state) { return state.code_linear(state.rip); }
 
 Feature core_feature(Architecture architecture) {
     Feature feature{"org.gnu.gdb.i386.core", {}};
