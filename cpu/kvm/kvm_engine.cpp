@@ -58,6 +58,11 @@ bool enable(const KvmDevice& device, const FileDescriptor& vm, std::uint32_t cap
     return vm.control(KVM_ENABLE_CAP, &request) == 0;
 }
 
+// Exits for MSRs that the filter denies, and also for what KVM itself does not know or refuses.
+constexpr std::uint64_t denied_msr_exits = KVM_MSR_EXIT_REASON_FILTER;
+constexpr std::uint64_t refused_msr_exits =
+    denied_msr_exits | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
+
 }  // namespace
 
 KvmEngine::KvmEngine(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model, const Timing& timing,
@@ -143,9 +148,7 @@ void KvmEngine::tell_kvm_of_trap(const KvmXenTrap& trap) {
 // KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits, as do registers that KVM does
 // not know. Everything else is allowed. The local APIC is the Environment's.
 void KvmEngine::filter_msrs(std::uint32_t trapped) {
-    if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR,
-                KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL))
-        throw HostLimit(HostLimit::Kind::unavailable, "KVM_CAP_X86_USER_SPACE_MSR: cannot be enabled");
+    ask_for_msr_exits(refused_msr_exits);
     std::uint64_t denied = 0;
     kvm_msr_filter filter{};
     filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
@@ -159,6 +162,22 @@ void KvmEngine::filter_msrs(std::uint32_t trapped) {
     }
     vm_.require(HostLimit::Kind::unavailable, "KVM_X86_SET_MSR_FILTER", KVM_X86_SET_MSR_FILTER, &filter);
     filter_set_ = true;
+}
+
+// KVM_CAP_X86_USER_SPACE_MSR (KVM API 7.25).
+void KvmEngine::ask_for_msr_exits(std::uint64_t reasons) {
+    if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR, reasons))
+        throw HostLimit(HostLimit::Kind::unavailable, "KVM_CAP_X86_USER_SPACE_MSR: cannot be enabled");
+}
+
+// The write that KVM_XEN_HVM_CONFIG traps was refused. Why is not in the exit, and a blob that cannot be read is no fault
+// of the guest's: KVM answers the same instruction once more, and without asking.
+std::optional<Exit> KvmEngine::let_kvm_answer_trap() {
+    completion_pending_ = true;
+    const auto exit = give_up_msr();
+    ask_for_msr_exits(denied_msr_exits);
+    kvm_answers_trap_ = true;
+    return exit;
 }
 
 // --- State ------------------------------------------------------------------------------------------------
@@ -377,6 +396,7 @@ int KvmEngine::run_vcpu() {
     completion_pending_ = false;
     general_valid_ = false;
     const int error = vcpu_.control(KVM_RUN) == 0 ? 0 : errno;
+    if (std::exchange(kvm_answers_trap_, false)) ask_for_msr_exits(refused_msr_exits);
     ready_ = run_area_->ready_for_interrupt_injection != 0;
     ready_known_ = true;
     if (error == EINTR) timer_.drain();
@@ -429,7 +449,7 @@ void KvmEngine::prepare_debugging() {
     step_done_ = step_faulted_ = debug_exit_ = false;
     accessed_.reset();
     met_.reset();
-    const bool step = stepping_ || leaving_point_ || points_.need_steps();
+    const bool step = stepping_ || leaving_point_ || kvm_answers_trap_ || points_.need_steps();
     const bool watch = points_.use_registers() && !leaving_point_;
     if (!step && !debug_on_ && !watch && !watching_) return;
     if (!debug_on_) guest_trap_flag_ = (general().rflags & rflags::tf) != 0 && !trap_queued_;

@@ -98,6 +98,8 @@ class KvmEngine final : public Engine {
     void follow_trap();
     void tell_kvm_of_trap(const KvmXenTrap& trap);
     void filter_msrs(std::uint32_t trapped);
+    void ask_for_msr_exits(std::uint64_t reasons);
+    std::optional<Exit> let_kvm_answer_trap();
 
     // --- The run
     std::optional<Exit> look_around();
@@ -168,6 +170,7 @@ class KvmEngine final : public Engine {
     KvmRoute route_ = KvmRoute::automatic;
     KvmXenTrap trap_;
     bool filter_set_ = false;
+    bool kvm_answers_trap_ = false;  // the next entry is one step, in which KVM refuses by itself
 
     // What KVM does not hold (kvm_registers.hpp).
     CpuState unheld_ = reset_state();

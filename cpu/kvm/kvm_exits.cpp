@@ -233,6 +233,8 @@ std::optional<Exit> KvmEngine::on_msr_read() {
 std::optional<Exit> KvmEngine::on_msr_write() {
     const std::uint32_t index = run_area_->msr.index;
     const std::uint64_t value = run_area_->msr.data;
+    if (route_ == KvmRoute::ioctl && index == trap_.msr && run_area_->msr.reason == KVM_MSR_EXIT_REASON_INVAL)
+        return let_kvm_answer_trap();
     const bool implemented = kvm_has_msr(index, true), by_filter = run_area_->msr.reason == KVM_MSR_EXIT_REASON_FILTER;
     const std::uint64_t rip = general().rip;
     const std::vector<std::byte> code = code_at(rip, longest_instruction);
