@@ -313,7 +313,16 @@ void StateMaker::place_vector_index(Random& random, const MemoryOperand& operand
         const std::uint64_t first = random.pick(reach) - reach / 2, second = random.pick(reach) - reach / 2;
         word = operand.index_size == 8 ? first : second << 32 | (first & 0xffffffff);
     }
-    if (may_leave) vector[random.pick(4)] = random();
+    // An element that leaves the memory meets its guard pages, or no canonical address: below 4 GiB the host may have
+    // things of its own.
+    if (may_leave && operand.index_size == 8 && address_width_ == 64) {
+        vector[random.pick(4)] = random();
+    } else if (may_leave) {
+        const std::uint64_t distance = (memory_size + random.pick(memory_size / 2)) / operand.scale;
+        const std::uint64_t index = random.chance(2) ? distance : ~distance;
+        std::uint64_t& word = vector[random.pick(4)];
+        word = operand.index_size == 8 ? index : (word & 0xffffffff) | index << 32;
+    }
     const std::uint64_t offset = memory_middle + random.pick(memory_range);
     if (operand.base != none)
         point(random, operand.base, layout_.memory + offset - operand.displacement, address_width_);

@@ -14,6 +14,16 @@
 
 namespace xenolith::test {
 
+// How many states a test draws of what it means to try. Under a sanitizer, which looks at our code and not at its
+// results, a tenth will do.
+constexpr unsigned states_to_try(unsigned wanted) {
+#ifdef __SANITIZE_ADDRESS__
+    return wanted / 10;
+#else
+    return wanted;
+#endif
+}
+
 class HostJudge {
   public:
     // Null where the host cannot judge. Modes: long64 and compatibility32.

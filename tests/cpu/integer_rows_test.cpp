@@ -25,7 +25,7 @@ namespace {
 using namespace cpu;
 using fuzz::Encoding;
 
-constexpr unsigned states_per_group = 2000;
+constexpr unsigned states_per_group = states_to_try(2000);
 constexpr std::size_t encodings_per_group = 40;
 
 using Random = std::mt19937_64;

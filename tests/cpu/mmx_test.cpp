@@ -11,7 +11,7 @@ namespace xenolith::test {
 
 namespace {
 
-constexpr unsigned states_per_encoding = 150;
+constexpr unsigned states_per_encoding = states_to_try(150);
 
 bool is_mmx(const ZydisDecodedOperand& operand) {
     return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&

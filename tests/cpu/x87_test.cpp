@@ -9,7 +9,7 @@ namespace xenolith::test {
 
 namespace {
 
-constexpr unsigned states_per_encoding = 1000;
+constexpr unsigned states_per_encoding = states_to_try(1000);
 
 // What the images in memory hold is compared where they are built: cpu/isa/state_image.cpp.
 bool moves_state(ZydisMnemonic mnemonic) {
