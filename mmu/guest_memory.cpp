@@ -27,7 +27,6 @@ constexpr std::uint8_t dirty_flag = 1u << 0;
 constexpr std::uint8_t code_flag = 1u << 1;
 
 constexpr std::uint64_t pages_per_group = 4096;
-constexpr std::uint64_t code_chunk_size = 64;
 
 // Anonymous host memory, zero until written, returned to the host at the end.
 class Mapping {
@@ -72,13 +71,6 @@ std::string hexadecimal(std::uint64_t value) {
     std::ostringstream text;
     text << "0x" << std::hex << value;
     return text.str();
-}
-
-// The mask of the 64-byte chunks that [offset, offset + size) touches within one page; size is not 0.
-std::uint64_t chunk_mask(std::uint64_t offset, std::uint64_t size) {
-    const std::uint64_t first = offset / code_chunk_size;
-    const std::uint64_t last = (offset + size - 1) / code_chunk_size;
-    return (~std::uint64_t{0} << first) & (~std::uint64_t{0} >> (63 - last));
 }
 
 }  // namespace
@@ -220,7 +212,7 @@ struct GuestMemory::Implementation {
         for_each_page(address, from.size(),
                       [this](const Backing& backing, GuestPhysical at, std::uint64_t, std::uint64_t size) {
                           if ((backing.flags_of(at) & code_flag) == 0) return;
-                          if ((backing.chunks_of(at) & chunk_mask(at.page_offset(), size)) == 0) return;
+                          if ((backing.chunks_of(at) & code_chunk_mask(at.page_offset(), size)) == 0) return;
                           // By index: a listener may add or remove listeners.
                           for (std::size_t index = 0; index < listeners.size(); ++index)
                               listeners[index]->code_written(at, size);
@@ -342,7 +334,7 @@ void GuestMemory::mark_code(GuestPhysical start, std::uint64_t size) {
         [this](const Implementation::Backing& backing, GuestPhysical at, std::uint64_t, std::uint64_t here) {
             auto& flags = backing.flags_of(at);
             const bool first_chunk = (flags & code_flag) == 0;
-            backing.chunks_of(at) |= chunk_mask(at.page_offset(), here);
+            backing.chunks_of(at) |= code_chunk_mask(at.page_offset(), here);
             flags = static_cast<std::uint8_t>(flags | code_flag);
             if (!first_chunk) return;
             const auto& listeners = implementation_->listeners;

@@ -31,6 +31,14 @@ struct Region {
     bool contains(GuestPhysical address) const { return address.value - start.value < size; }
 };
 
+// Code is tracked in chunks: bit n of a page's mask covers its bytes [64n, 64n + 64).
+inline constexpr std::uint64_t code_chunk_size = 64;
+// The chunks that [offset, offset + size) touches within one page; size is not 0.
+constexpr std::uint64_t code_chunk_mask(std::uint64_t offset, std::uint64_t size) {
+    const std::uint64_t first = offset / code_chunk_size, last = (offset + size - 1) / code_chunk_size;
+    return (~std::uint64_t{0} << first) & (~std::uint64_t{0} >> (63 - last));
+}
+
 // Told when guest memory that holds decoded code is about to hold other bytes. One listener per engine.
 class CodeListener {
   public:
@@ -82,7 +90,7 @@ class GuestMemory {
     // permission must be flushed by the caller.
     std::vector<std::uint64_t> take_dirty_pages();
 
-    // Code tracking, in chunks of 64 bytes: bit n of a page's mask covers its bytes [64n, 64n + 64).
+    // Code tracking, by chunks (code_chunk_mask).
     void mark_code(GuestPhysical start, std::uint64_t size);  // tells code_page_added for a page's first chunk
     void clear_code(GuestPhysical page);                      // no chunk of the page holds code any more
     void remark_code(GuestPhysical page);                     // clear_code, then every listener marks what it holds

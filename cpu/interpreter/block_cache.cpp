@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace xenolith::cpu {
@@ -95,15 +96,18 @@ Block* BlockCache::keep(std::unique_ptr<Block> block) {
     const std::uint64_t block_key = key(block->start, block->mode);
     drop_block(block_key);
     const std::uint64_t in_first = bytes_in_first_page(*block);
-    pages_[block->start.page_number()].keys.push_back(block_key);
-    memory_.mark_code(block->start, in_first);
-    if (block->crosses_page) {
-        pages_[block->second_page.page_number()].keys.push_back(block_key);
-        if (block->bytes > in_first) memory_.mark_code(block->second_page, block->bytes - in_first);
-    }
+    note_place(block->start, in_first, block_key);
+    if (block->crosses_page && block->bytes > in_first)
+        note_place(block->second_page, block->bytes - in_first, block_key);
     Block* const kept = block.get();
     blocks_[block_key] = std::move(block);
     return kept;
+}
+
+void BlockCache::note_place(mmu::GuestPhysical start, std::uint64_t size, std::uint64_t block_key) {
+    const auto first = static_cast<std::uint16_t>(start.page_offset());
+    pages_[start.page_number()].push_back({block_key, first, static_cast<std::uint16_t>(first + size - 1)});
+    memory_.mark_code(start, size);
 }
 
 void BlockCache::drop_block(std::uint64_t block_key) {
@@ -115,7 +119,8 @@ void BlockCache::drop_block(std::uint64_t block_key) {
     for (std::uint32_t n = 0; n < block.count; ++n) block.instructions[n].last = true;
     const auto forget = [&](mmu::GuestPhysical page) {
         const auto of_page = pages_.find(page.page_number());
-        if (of_page != pages_.end()) std::erase(of_page->second.keys, block_key);
+        if (of_page == pages_.end()) return;
+        std::erase_if(of_page->second, [&](const Place& place) { return place.block_key == block_key; });
     };
     forget(block.start);
     if (block.crosses_page) forget(block.second_page);
@@ -126,19 +131,11 @@ void BlockCache::drop_block(std::uint64_t block_key) {
 void BlockCache::drop_in_page(mmu::GuestPhysical page, std::uint64_t first, std::uint64_t last) {
     const auto found = pages_.find(page.page_number());
     if (found == pages_.end()) return;
-    const auto overlaps = [&](const Block& block) {
-        const std::uint64_t in_first = bytes_in_first_page(block);
-        if (block.start.page() == page) {
-            const std::uint64_t begin = block.start.page_offset();
-            if (begin <= last && first < begin + in_first) return true;
-        }
-        return block.crosses_page && block.second_page == page && first < block.bytes - in_first;
-    };
-    const std::vector<std::uint64_t> keys = found->second.keys;
-    for (const std::uint64_t block_key : keys)
-        if (const auto block = blocks_.find(block_key); block != blocks_.end() && overlaps(*block->second))
-            drop_block(block_key);
-    if (found->second.keys.empty()) pages_.erase(found);
+    std::vector<std::uint64_t> written;
+    for (const Place& place : found->second)
+        if (place.first <= last && first <= place.last) written.push_back(place.block_key);
+    for (const std::uint64_t block_key : written) drop_block(block_key);
+    if (found->second.empty()) pages_.erase(found);
     // What is still code there is marked again, so that stores elsewhere in the page stay cheap.
     memory_.remark_code(page);
 }
@@ -146,11 +143,13 @@ void BlockCache::drop_in_page(mmu::GuestPhysical page, std::uint64_t first, std:
 void BlockCache::remark(mmu::GuestPhysical page) {
     const auto found = pages_.find(page.page_number());
     if (found == pages_.end()) return;
-    for (const std::uint64_t block_key : found->second.keys) {
-        const Block& block = *blocks_.at(block_key);
-        if (block.start.page() == page) memory_.mark_code(block.start, bytes_in_first_page(block));
-        if (block.crosses_page && block.second_page == page && block.bytes > bytes_in_first_page(block))
-            memory_.mark_code(page, block.bytes - bytes_in_first_page(block));
+    std::uint64_t chunks = 0;
+    for (const Place& place : found->second) chunks |= mmu::code_chunk_mask(place.first, place.last - place.first + 1u);
+    while (chunks != 0) {
+        const unsigned first = static_cast<unsigned>(std::countr_zero(chunks));
+        const unsigned count = static_cast<unsigned>(std::countr_one(chunks >> first));
+        memory_.mark_code(page + first * mmu::code_chunk_size, count * mmu::code_chunk_size);
+        chunks &= ~mmu::code_chunk_mask(first * mmu::code_chunk_size, count * mmu::code_chunk_size);
     }
 }
 

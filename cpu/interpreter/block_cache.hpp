@@ -51,15 +51,19 @@ class BlockCache {
     void free_dropped() { dropped_.clear(); }
 
   private:
-    struct Page {
-        std::vector<std::uint64_t> keys;  // of the blocks with bytes in this page
+    // A block's bytes in one page: offsets of the first and the last.
+    struct Place {
+        std::uint64_t block_key;
+        std::uint16_t first, last;
     };
+    using Page = std::vector<Place>;
 
     static std::uint64_t key(mmu::GuestPhysical start, DecodeMode mode) {
         return start.value << 3 | static_cast<std::uint64_t>(mode);
     }
     Block* keep(std::unique_ptr<Block> block);
     void drop_block(std::uint64_t block_key);
+    void note_place(mmu::GuestPhysical start, std::uint64_t size, std::uint64_t block_key);
     void drop_in_page(mmu::GuestPhysical page, std::uint64_t first, std::uint64_t last);
 
     mmu::GuestMemory& memory_;

@@ -60,8 +60,7 @@ bool enable(const KvmDevice& device, const FileDescriptor& vm, std::uint32_t cap
 
 // Exits for MSRs that the filter denies, and also for what KVM itself does not know or refuses.
 constexpr std::uint64_t denied_msr_exits = KVM_MSR_EXIT_REASON_FILTER;
-constexpr std::uint64_t refused_msr_exits =
-    denied_msr_exits | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
+constexpr std::uint64_t refused_msr_exits = denied_msr_exits | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
 
 }  // namespace
 
@@ -170,8 +169,8 @@ void KvmEngine::ask_for_msr_exits(std::uint64_t reasons) {
         throw HostLimit(HostLimit::Kind::unavailable, "KVM_CAP_X86_USER_SPACE_MSR: cannot be enabled");
 }
 
-// The write that KVM_XEN_HVM_CONFIG traps was refused. Why is not in the exit, and a blob that cannot be read is no fault
-// of the guest's: KVM answers the same instruction once more, and without asking.
+// The write that KVM_XEN_HVM_CONFIG traps was refused. Why is not in the exit, and a blob that cannot be read is no
+// fault of the guest's: KVM answers the same instruction once more, and without asking.
 std::optional<Exit> KvmEngine::let_kvm_answer_trap() {
     completion_pending_ = true;
     const auto exit = give_up_msr();

@@ -12,9 +12,7 @@
 
 namespace xenolith::machine::test {
 
-inline constexpr std::uint64_t random_code_cycles = 300'000;  // of each run
-
-inline RunResult run_random_code(std::span<const std::uint8_t> input) {
+inline RunResult run_random_code(std::span<const std::uint8_t> input, std::uint64_t most_cycles) {
     using loader::Format;
     if (input.size() < 2) return {};
     const std::uint8_t choice = input[0];
@@ -35,7 +33,7 @@ inline RunResult run_random_code(std::span<const std::uint8_t> input) {
     if ((choice & 0x80) != 0) state.rflags |= cpu::rflags::if_;
     machine.engine().set_state(state);
     RunLimits limits;
-    limits.max_cycles = random_code_cycles;
+    limits.max_cycles = most_cycles;
     return machine.run(limits);
 }
 
