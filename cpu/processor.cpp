@@ -390,11 +390,12 @@ void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, 
     }
 }
 
-// With alignment checks on it is still #GP and not #AC.
+// With alignment checks on it is still #GP and not #AC. An address that is not canonical comes before it, the end of a
+// segment does not.
 void Processor::require_aligned(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access) {
     const std::uint64_t linear = (windows_[static_cast<unsigned>(segment)].base + offset) & linear_mask_;
     if ((linear & (size - 1)) == 0) return;
-    if (!checks_alignment_) check_segment(segment, offset, size, access);
+    if (code64_ && !checks_alignment_) check_segment(segment, offset, size, access);
     raise(Vector::general_protection, 0);
 }
 

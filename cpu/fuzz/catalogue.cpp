@@ -282,9 +282,11 @@ std::string_view why_not_in_user_mode(const Encoding& encoding) {
         case ZYDIS_MNEMONIC_WRGSBASE: return "the host's thread pointer";
         default: break;
     }
-    if (encoding.is_branch() && decoded.operand_width == 16) return "it leaves for the first 64 KiB";
+    // 16-bit code has its segments around what it may reach.
+    const bool is_near = encoding.mode == DecodeMode::compatibility16;
+    if (encoding.is_branch() && decoded.operand_width == 16 && !is_near) return "it leaves for the first 64 KiB";
     if (writes_register_of(encoding, ZYDIS_REGCLASS_SEGMENT)) return "it loads a segment register";
-    if (decoded.address_width == 16) {
+    if (decoded.address_width == 16 && !is_near) {
         // The stack is addressed by SS.B, whatever the address size.
         const bool reaches = std::ranges::none_of(encoding.all_operands(), [](const ZydisDecodedOperand& operand) {
             return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&

@@ -116,6 +116,16 @@ constexpr KnownDecoderDifference known[] = {
          const Prefixes prefixes = prefixes_of(answers);
          return prefixes.operand_size && (prefixes.repeats || prefixes.address_size);
      }},
+    {"Capstone's 16-bit code has no 66, F2 or F3 that belongs to an opcode of 0F",
+     [](const DecoderAnswers& answers) {
+         const Prefixes prefixes = prefixes_of(answers);
+         return answers.mode == DecodeMode::compatibility16 && (prefixes.operand_size || prefixes.repeats) &&
+                has_opcode(answers, {0x0f});
+     }},
+    {"CBW and CWD have their 32-bit names in Capstone's 16-bit code",
+     [](const DecoderAnswers& answers) {
+         return answers.mode == DecodeMode::compatibility16 && is_one_of(answers.zydis, {"cbw", "cwd"});
+     }},
     {"66 and REX.W together: REX.W counts; Capstone disagrees about I/O strings, flags and near branches",
      [](const DecoderAnswers& answers) {
          const Prefixes prefixes = prefixes_of(answers);

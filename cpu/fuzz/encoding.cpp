@@ -279,6 +279,7 @@ std::string_view mode_name(DecodeMode mode) { return mode_names[static_cast<unsi
 std::optional<DecodeMode> find_mode(std::string_view name) {
     if (name == "64") return DecodeMode::long64;
     if (name == "32") return DecodeMode::compatibility32;
+    if (name == "16") return DecodeMode::compatibility16;
     const auto found = std::ranges::find(mode_names, name);
     if (found == std::end(mode_names)) return std::nullopt;
     return static_cast<DecodeMode>(found - std::begin(mode_names));

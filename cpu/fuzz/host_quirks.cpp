@@ -102,6 +102,17 @@ constexpr HostQuirk quirks[] = {
          return moves_state_image(encoding) && vector_of(ours) == 14 && vector_of(theirs) == 14 &&
                 field.part == Part::fault_address;
      }},
+    {"piecewise-order",
+     "of an operand that is moved in pieces, which fault comes first: that of a piece in an absent page or not "
+     "aligned, or "
+     "that of one beyond the segment's end",
+     [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field&) {
+         const bool is_image = moves_state_image(encoding);
+         const bool in_pieces = is_image || encoding.operands[0].size == 80 || encoding.operands[1].size == 80;
+         const std::uint64_t our = vector_of(ours), their = vector_of(theirs);
+         return in_pieces && (((our == 12 || our == 13) && (their == 14 || (their == 17 && our == 12))) ||
+                              (is_image && our == 13 && their == 12));
+     }},
     {"image-alignment", "an unaligned FXSAVE area is #GP or, with alignment checks on, may be #AC (SDM vol. 2, FXSAVE)",
      [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field& field) {
          return moves_state_image(encoding) && field.part == Part::fault && vector_of(ours) == 13 &&

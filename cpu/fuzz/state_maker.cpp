@@ -165,7 +165,8 @@ void StateMaker::add_operand(const ZydisDecodedOperand& operand, bool is_hidden)
         memory.is_fixed = true;
         std::uint64_t address = memory.displacement;
         if (from.base != ZYDIS_REGISTER_NONE) address += layout_.instruction_end;
-        memory.place = static_cast<std::int64_t>((address & 0xffffffff) - layout_.memory);
+        const std::uint64_t mask = encoding_->decoded.address_width == 16 ? 0xffff : 0xffffffff;
+        memory.place = static_cast<std::int64_t>((address & mask) - layout_.memory);
     }
     if (is_vector(from.index)) {
         memory.is_vector_index = true;
@@ -225,11 +226,14 @@ void StateMaker::draw(Random& random) {
 
 // --- Memory operands
 
-// Rarely one that reaches out of the memory, or across a page.
+// Rarely one that reaches out of the memory, or across a page, or lies at an end of its 16-bit segment.
 std::int64_t StateMaker::pick_place(Random& random, unsigned size) const {
     const std::uint64_t shape = random();
     if ((shape & 31) == 0) {
         const auto near = static_cast<std::int64_t>(shape >> 8 & 15);
+        constexpr std::int64_t segment_size = 0x10000;
+        if (encoding_->mode == DecodeMode::compatibility16 && (shape & 64) != 0)
+            return ((shape & 32) != 0 ? near : segment_size - near) - static_cast<std::int64_t>(layout_.memory);
         return (shape & 32) != 0 ? -near : static_cast<std::int64_t>(memory_size) - near;
     }
     if ((shape >> 5 & 7) == 0) return page_boundary - static_cast<std::int64_t>(random.pick(std::uint64_t{size} + 1));
@@ -264,6 +268,7 @@ void StateMaker::put(Random& random, std::int64_t offset, unsigned size, ValueKi
 void StateMaker::point(Random& random, int number, std::uint64_t address, unsigned address_width) {
     if (address_width == 32 && encoding_->is_64()) address = (address & 0xffffffff) | random() << 32;
     if (address_width == 16) address = (address & 0xffff) | random() << 16;
+    if (!encoding_->is_64()) address &= 0xffffffff;
     general(number) = address;
 }
 
@@ -293,7 +298,8 @@ void StateMaker::place(Random& random, const MemoryOperand& operand) {
     // POP adds its operand's size to RSP before it is a base.
     if (encoding_->decoded.mnemonic == ZYDIS_MNEMONIC_POP && operand.base == rsp && !operand.is_hidden)
         address -= operand.size;
-    point(random, operand.base, address, operand.is_stack ? 64 : address_width_);
+    const unsigned stack_width = encoding_->mode == DecodeMode::compatibility16 ? 16 : 64;
+    point(random, operand.base, address, operand.is_stack ? stack_width : address_width_);
     put(random, offset, operand.size, operand.kind);
 }
 

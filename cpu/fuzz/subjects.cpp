@@ -2,17 +2,21 @@
 
 namespace xenolith::cpu::fuzz {
 
-namespace {
-
-NativeMode native_mode(DecodeMode mode) { return mode == DecodeMode::long64 ? NativeMode::bits64 : NativeMode::bits32; }
-
-}  // namespace
+std::optional<NativeMode> native_mode(DecodeMode mode) {
+    switch (mode) {
+        case DecodeMode::long64: return NativeMode::bits64;
+        case DecodeMode::compatibility32: return NativeMode::bits32;
+        case DecodeMode::compatibility16: return NativeMode::bits16;
+        default: return std::nullopt;
+    }
+}
 
 // --- The host
 
 std::unique_ptr<NativeSubject> NativeSubject::create(DecodeMode mode) {
-    if (mode != DecodeMode::long64 && mode != DecodeMode::compatibility32) return nullptr;
-    auto oracle = NativeOracle::create(native_mode(mode), NativeUnits::all);
+    const auto native = native_mode(mode);
+    if (!native) return nullptr;
+    auto oracle = NativeOracle::create(*native, NativeUnits::all);
     if (oracle == nullptr) return nullptr;
     return std::unique_ptr<NativeSubject>(new NativeSubject(std::move(oracle)));
 }
@@ -21,7 +25,9 @@ Layout NativeSubject::layout() const {
     return {.memory = oracle_->memory_address(),
             .instruction_end = oracle_->instruction_end(),
             .forward = oracle_->forward_target(),
-            .backward = oracle_->backward_target()};
+            .backward = oracle_->backward_target(),
+            .code_base = oracle_->code_base(),
+            .data_base = oracle_->data_base()};
 }
 
 void NativeSubject::prepare(const Encoding& encoding) {
@@ -41,7 +47,9 @@ void NativeSubject::run(const State& start, Outcome& outcome) {
 // --- The rows
 
 RowSubject::RowSubject(DecodeMode mode, const Layout& layout)
-    : layout_(layout), bench_(native_mode(mode), layout.memory) {}
+    : layout_(layout),
+      bench_(native_mode(mode).value(), layout.data_base + layout.memory, model_like_the_host(), layout.code_base,
+             layout.data_base) {}
 
 void RowSubject::prepare(const Encoding& encoding) {
     instruction_ = encoding.instruction;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "cpu/fuzz/trial.hpp"
 #include "cpu/native/native_oracle.hpp"
@@ -9,9 +10,12 @@
 
 namespace xenolith::cpu::fuzz {
 
+// Nothing for a mode that no user-mode program can be in.
+std::optional<NativeMode> native_mode(DecodeMode mode);
+
 class NativeSubject final : public Subject {
   public:
-    // Null where the host cannot run such code. Modes: long64 and compatibility32.
+    // Null where the host cannot run such code.
     static std::unique_ptr<NativeSubject> create(DecodeMode mode);
 
     Layout layout() const;
@@ -28,6 +32,7 @@ class NativeSubject final : public Subject {
 
 class RowSubject final : public Subject {
   public:
+    // One of the modes of native_mode.
     RowSubject(DecodeMode mode, const Layout& layout);
 
     const Decoder& decoder() const { return bench_.decoder(); }

@@ -19,10 +19,11 @@ inline constexpr std::size_t memory_size = NativeOracle::memory_size;
 
 // Where things are: fixed for all tests of a run.
 struct Layout {
-    std::uint64_t memory = 0;                 // linear address of the operand memory
-    std::uint64_t instruction_end = 0;        // every instruction ends here
-    std::uint64_t forward = 0, backward = 0;  // what branches may lead to
-    bool is_guarded = true;                   // what is next to the memory faults
+    std::uint64_t memory = 0;                    // offset of the operand memory in DS, ES and SS
+    std::uint64_t instruction_end = 0;           // every instruction ends here
+    std::uint64_t forward = 0, backward = 0;     // what branches may lead to
+    bool is_guarded = true;                      // what is next to the memory faults
+    std::uint64_t code_base = 0, data_base = 0;  // of the segments
 };
 
 struct State {

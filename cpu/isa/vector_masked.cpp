@@ -37,14 +37,14 @@ std::uint64_t place(const Instruction& i, std::uint64_t start, std::uint64_t dis
 
 Vector256& vector_register(Processor& p, std::uint8_t number) { return p.state.floating_point.vector[number]; }
 
-// Everything that can fault happens before any element is stored.
-template <class T>
-void store_chosen(Processor& p, const Instruction& i, std::uint64_t start, const Vector256& mask, const Vector256& from,
+// Everything that can fault happens before any element is stored. `offset_of(n)` is where an element goes.
+template <class T, class OffsetOf>
+void store_chosen(Processor& p, const Instruction& i, OffsetOf offset_of, const Vector256& mask, const Vector256& from,
                   unsigned count) {
     for (unsigned n = 0; n < count; ++n)
-        if (chosen<T>(mask, n)) p.probe_write(i.segment, place(i, start, n * sizeof(T)), sizeof(T));
+        if (chosen<T>(mask, n)) p.probe_write(i.segment, offset_of(n), sizeof(T));
     for (unsigned n = 0; n < count; ++n)
-        if (chosen<T>(mask, n)) p.store<T>(i.segment, place(i, start, n * sizeof(T)), element<T>(from, n));
+        if (chosen<T>(mask, n)) p.store<T>(i.segment, offset_of(n), element<T>(from, n));
 }
 
 // --- MASKMOVDQU: bytes to DS:rDI
@@ -61,7 +61,9 @@ void store_masked_bytes(Processor& p, const Instruction& i) {
     const std::uint64_t start = p.state.registers[rdi] & Processor::address_mask(i.address_size);
     if (p.model.vendor() == Vendor::intel)
         for (const unsigned half : {8u, 0u}) p.probe_write(i.segment, place(i, start, half), 8);
-    store_chosen<std::uint8_t>(p, i, start, vector_register(p, i.registers[1]), vector_register(p, i.registers[0]), 16);
+    store_chosen<std::uint8_t>(
+        p, i, [&](unsigned n) { return place(i, start, n); }, vector_register(p, i.registers[1]),
+        vector_register(p, i.registers[0]), 16);
 }
 
 Execute select_store_masked_bytes(const Shape& shape) {
@@ -70,29 +72,45 @@ Execute select_store_masked_bytes(const Shape& shape) {
                                                                         : store_masked_bytes<false>;
 }
 
-// --- VMASKMOV, VPMASKMOV: elements that are not chosen are not touched, and read as zero. They raise no #AC.
+// --- VMASKMOV, VPMASKMOV: elements that are not chosen are not touched, and read as zero. They raise no #AC. All are
+// parts of one operand, whose end does not wrap around at the address size, and is seen to first.
 // -------------------------------------
+
+// The last chosen element, or -1.
+template <class T>
+int last_chosen(const Vector256& mask, unsigned count) {
+    int n = static_cast<int>(count) - 1;
+    while (n >= 0 && !chosen<T>(mask, static_cast<unsigned>(n))) --n;
+    return n;
+}
 
 template <class T>
 void load_masked(Processor& p, const Instruction& i) {
     require_avx(p);
     const std::uint64_t start = p.effective_address(i);
     const Vector256& mask = vector_register(p, i.registers[1]);
+    const unsigned count = i.width / static_cast<unsigned>(sizeof(T));
+    const int last = last_chosen<T>(mask, count);
     Vector256 result{};
-    for (unsigned n = 0; n < i.width / sizeof(T); ++n)
-        if (chosen<T>(mask, n))
-            set_element(result, n, p.without_alignment_checks([&] {
-                return p.load<T>(i.segment, place(i, start, n * sizeof(T)));
-            }));
+    p.without_alignment_checks([&] {
+        if (last >= 0) p.linear_for_read(i.segment, start + static_cast<unsigned>(last) * sizeof(T), sizeof(T));
+        for (unsigned n = 0; n < count; ++n)
+            if (chosen<T>(mask, n)) set_element(result, n, p.load<T>(i.segment, start + n * sizeof(T)));
+    });
     vector_register(p, i.registers[0]) = result;
 }
 
 template <class T>
 void store_masked(Processor& p, const Instruction& i) {
     require_avx(p);
+    const std::uint64_t start = p.effective_address(i);
+    const Vector256& mask = vector_register(p, i.registers[1]);
+    const unsigned count = i.width / static_cast<unsigned>(sizeof(T));
+    const int last = last_chosen<T>(mask, count);
     p.without_alignment_checks([&] {
-        store_chosen<T>(p, i, p.effective_address(i), vector_register(p, i.registers[1]),
-                        vector_register(p, i.registers[2]), i.width / static_cast<unsigned>(sizeof(T)));
+        if (last >= 0) p.linear_for_write(i.segment, start + static_cast<unsigned>(last) * sizeof(T), sizeof(T));
+        store_chosen<T>(
+            p, i, [&](unsigned n) { return start + n * sizeof(T); }, mask, vector_register(p, i.registers[2]), count);
     });
 }
 

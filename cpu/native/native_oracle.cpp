@@ -1,7 +1,9 @@
 #include "cpu/native/native_oracle.hpp"
 
+#include <asm/ldt.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -32,6 +34,7 @@ struct Exchange {
     std::uint32_t went_forward, went_backward;  // not zero: a branch led to that place
     std::uint32_t entry_32;
     std::uint16_t entry_32_selector;
+    std::uint16_t flat_selector, selector_16;  // for loads of segment registers that change nothing else
     std::uint64_t small_stack[32];
     std::uint64_t moves_extended;  // 0: this run leaves x87 and vector registers alone
     std::uint32_t host_mxcsr;
@@ -145,6 +148,19 @@ class Emitter {
         doubleword(is_32_ ? target : target - (here() + 4));
     }
     void load(unsigned number, std::size_t offset) { move(0x8b, number, offset); }
+    // MOV of a segment register from the exchange area, by way of CS: it needs no other segment register, changes no
+    // general one, and no flag. In 32-bit code.
+    void load_segment(unsigned number, std::size_t offset) {
+        bytes({0x2e, 0x8e});
+        exchange_operand(number, offset);
+    }
+    // JMP FAR with a 32-bit offset, in 32-bit code, or in 16-bit code with a prefix.
+    void jump_far(std::uint64_t offset, unsigned selector, bool in_16 = false) {
+        if (in_16) bytes({0x66});
+        bytes({0xea});
+        doubleword(offset);
+        bytes({selector & 0xff, selector >> 8});
+    }
     void store(unsigned number, std::size_t offset) { move(0x89, number, offset); }
     void patch(std::size_t at, std::uint8_t value) { code_[at] = value; }
     void set_32() { is_32_ = true; }
@@ -186,25 +202,44 @@ struct NativeOracle::Pages {
     static_assert(sizeof(Exchange) <= page);
     // Bit strings reach back 4 KiB: nothing is in their way.
     static constexpr std::size_t memory_offset = 8 * page, total = memory_offset + memory_size + 8 * page;
-    static constexpr std::uint64_t usual_address_64 = 0x2000'0000, usual_address_32 = 0x2800'0000;
+    static constexpr std::uint64_t usual_address_64 = 0x2000'0000, usual_address_32 = 0x2800'0000,
+                                   usual_address_16 = 0x2c00'0000;
+    // A 16-bit data segment has the memory in its middle, and guard pages to both its ends; a code segment has the code
+    // where no operand and no branch to nowhere is.
+    static constexpr std::size_t data_segment_offset = 2 * page, segment_size = 0x10000, code_place = 12 * page;
+    static_assert(data_segment_offset + segment_size <= total);
     // The handler gets no argument of ours.
     static thread_local Pages* running;
 
+    std::byte* below = nullptr;  // the start of the 16-bit code segment: nothing is there
+    bool has_segments = false;   // the LDT's are ours
+
     ~Pages() {
+        if (below != nullptr) munmap(below, code_place);
+        if (has_segments) {
+            clear_segment(code_selector_16);
+            clear_segment(data_selector_16);
+        }
         if (low != nullptr) munmap(low, total);
         if (code_write != nullptr) munmap(code_write, page);
     }
 
     Exchange& exchange() { return *reinterpret_cast<Exchange*>(low + page); }
     std::uint64_t base() const { return reinterpret_cast<std::uint64_t>(low); }
-    std::uint64_t instruction_address() const { return base() + slot_end - length; }
+    // Linear, of the segments that the instruction has.
+    std::uint64_t code_base() const { return mode == NativeMode::bits16 ? base() - code_place : 0; }
+    std::uint64_t data_base() const { return mode == NativeMode::bits16 ? base() + data_segment_offset : 0; }
+    std::uint64_t code_offset(std::size_t place) const { return base() + place - code_base(); }
+    std::uint64_t instruction_address() const { return code_offset(slot_end - length); }
 
     bool map() {
         const int file = memfd_create("native_oracle", MFD_CLOEXEC);
         if (file < 0 || ftruncate(file, page) != 0) return false;
         const auto ok = [](void* address) { return address != MAP_FAILED; };
         // Always the same address where that is free, so that states with addresses in them can be told.
-        void* const wanted = reinterpret_cast<void*>(mode == NativeMode::bits64 ? usual_address_64 : usual_address_32);
+        void* const wanted = reinterpret_cast<void*>(mode == NativeMode::bits64   ? usual_address_64
+                                                     : mode == NativeMode::bits32 ? usual_address_32
+                                                                                  : usual_address_16);
         constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS;
         void* reserved = mmap(wanted, total, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
         if (!ok(reserved)) reserved = mmap(nullptr, total, PROT_NONE, flags | MAP_32BIT, -1, 0);
@@ -217,6 +252,41 @@ struct NativeOracle::Pages {
                             mprotect(low + memory_offset, memory_size, PROT_READ | PROT_WRITE) == 0;
         close(file);
         return mapped;
+    }
+
+    // modify_ldt(2)
+    static bool write_entry(unsigned selector, user_desc segment) {
+        constexpr long function = 0x11;
+        segment.entry_number = selector >> 3;
+        return syscall(SYS_modify_ldt, function, &segment, sizeof segment) == 0;
+    }
+    static bool put_segment(unsigned selector, std::uint64_t base, unsigned contents) {
+        user_desc segment{};
+        segment.base_addr = static_cast<unsigned>(base);
+        segment.limit = segment_size - 1;
+        segment.contents = contents & 3;
+        segment.useable = 1;
+        return write_entry(selector, segment);
+    }
+    static void clear_segment(unsigned selector) {
+        user_desc nothing{};
+        nothing.read_exec_only = nothing.seg_not_present = 1;
+        write_entry(selector, nothing);
+    }
+
+    // Two entries of the process's LDT. False if there is none to be had, or somebody has these entries already.
+    bool make_segments() {
+        std::array<std::uint64_t, 2> present{};
+        void* const nothing =
+            mmap(low - code_place, code_place, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (nothing == MAP_FAILED) return false;
+        below = static_cast<std::byte*>(nothing);
+        constexpr long read_entries = 0;
+        if (syscall(SYS_modify_ldt, read_entries, present.data(), sizeof present) < 0) return false;
+        if (present[code_selector_16 >> 3] != 0 || present[data_selector_16 >> 3] != 0) return false;
+        has_segments = put_segment(code_selector_16, code_base(), MODIFY_LDT_CONTENTS_CODE) &&
+                       put_segment(data_selector_16, data_base(), MODIFY_LDT_CONTENTS_DATA);
+        return has_segments;
     }
 
     // Puts `code` into the program, to be jumped over if this run leaves x87 and vector registers alone.
@@ -239,43 +309,9 @@ struct NativeOracle::Pages {
         });
     }
 
-    void write_program() {
-        const bool all = units == NativeUnits::all;
-        constexpr unsigned xsave = 4, xrstor = 5, ldmxcsr = 2, stmxcsr = 3;
-        Emitter e(base());
-        const bool is_32 = mode == NativeMode::bits32;
-        const unsigned count = is_32 ? 8 : 16;
-        constexpr unsigned sp = 4;
-        e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
-        e.store(sp, offsetof(Exchange, host_stack));
-        if (all) {
-            e.bytes({0x0f, 0xae});
-            e.exchange_operand(stmxcsr, offsetof(Exchange, host_mxcsr));
-        }
-        if (is_32) {
-            e.bytes({0x8c, 0xd8});  // MOV EAX, DS
-            e.store(0, offsetof(Exchange, host_ds));
-            e.bytes({0x8c, 0xc0});  // MOV EAX, ES
-            e.store(0, offsetof(Exchange, host_es));
-            e.bytes({0xb8});  // MOV EAX, data selector
-            e.doubleword(data_selector);
-            e.bytes({0x8e, 0xd8, 0x8e, 0xc0});  // MOV DS, EAX; MOV ES, EAX
-            e.bytes({0xff});                    // JMP FAR
-            e.exchange_operand(5, offsetof(Exchange, entry_32));
-            exchange().entry_32 = static_cast<std::uint32_t>(e.here());
-            exchange().entry_32_selector = code_selector_32;
-            e.set_32();
-            e.bytes({0xbc});  // MOV ESP, the small stack
-            e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
-        }
-        if (all) move_extended(e, is_32, xrstor, offsetof(Exchange, extended_in));
-        e.bytes({0xff});  // PUSH in_flags
-        e.exchange_operand(6, offsetof(Exchange, in_flags));
-        e.bytes({0x9d});  // POPF
-        for (unsigned n = 0; n < count; ++n)
-            if (n != sp) e.load(n, offsetof(Exchange, in) + n * 8);
-        e.load(sp, offsetof(Exchange, in) + sp * 8);
-        // Two places to branch to, each of which leaves a mark by NOT, which leaves the flags alone.
+    // Where the instruction stands, and two places to branch to, each of which leaves a mark by NOT, which leaves the
+    // flags alone.
+    void write_slot(Emitter& e) {
         constexpr unsigned mark_length = 6, jump_length = 5, short_jump_length = 2;
         e.bytes({0xeb, mark_length + jump_length});  // JMP over them
         backward = e.code().size();
@@ -289,20 +325,96 @@ struct NativeOracle::Pages {
         forward = e.code().size();
         e.bytes({0xf7});
         e.exchange_operand(2, offsetof(Exchange, went_forward));
-        for (unsigned n = 0; n < count; ++n) e.store(n, offsetof(Exchange, out) + n * 8);
-        if (is_32) {
-            e.bytes({0xbc});
-            e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
-        } else {
-            e.load(sp, offsetof(Exchange, host_stack));
+    }
+
+    // The same in 16-bit code, from and to 32-bit code. All but the segment registers is as the instruction wants it,
+    // or has left it, on both ways. The marks are left in 32-bit code, which reaches the exchange area.
+    void write_slot_16(Emitter& e) {
+        constexpr unsigned es = 0, ss = 2, ds = 3, sp = 4;
+        constexpr unsigned far_length = 7, far_16_length = 8, load_length = 7, mark_length = 6, short_jump_length = 2;
+        for (const unsigned segment : {es, ds, ss}) e.load_segment(segment, offsetof(Exchange, selector_16));
+        e.bytes({0x2e});
+        e.load(sp, offsetof(Exchange, in) + sp * 8);
+        e.jump_far(code_offset(e.code().size()) + far_length, code_selector_16);
+        const std::uint64_t behind = e.here() + short_jump_length + 3 * far_16_length + longest_instruction;
+        const std::uint64_t went_back = behind;
+        const std::uint64_t went_ahead = went_back + load_length + mark_length + short_jump_length;
+        const std::uint64_t went_on = went_ahead + load_length + mark_length;
+        e.bytes({0xeb, far_16_length});
+        backward = e.code().size();
+        e.jump_far(went_back, code_selector_32, true);
+        for (std::size_t n = 0; n < longest_instruction; ++n) e.bytes({nop});
+        slot_end = e.code().size();
+        e.jump_far(went_on, code_selector_32, true);
+        forward = e.code().size();
+        e.jump_far(went_ahead, code_selector_32, true);
+        // 32-bit code again.
+        const auto mark = [&](std::size_t offset) {
+            e.load_segment(ds, offsetof(Exchange, flat_selector));
+            e.bytes({0xf7});
+            e.exchange_operand(2, offset);
+        };
+        mark(offsetof(Exchange, went_backward));
+        e.bytes({0xeb, load_length + mark_length});
+        mark(offsetof(Exchange, went_forward));
+        e.load_segment(ds, offsetof(Exchange, flat_selector));
+    }
+
+    void write_program() {
+        const bool all = units == NativeUnits::all;
+        constexpr unsigned xsave = 4, xrstor = 5, ldmxcsr = 2, stmxcsr = 3, es = 0, ss = 2;
+        Emitter e(base());
+        const bool is_64 = mode == NativeMode::bits64, is_16 = mode == NativeMode::bits16;
+        const unsigned count = is_64 ? 16 : 8;
+        constexpr unsigned sp = 4;
+        exchange().entry_32_selector = code_selector_32;
+        exchange().flat_selector = data_selector;
+        exchange().selector_16 = data_selector_16;
+        e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x9c});  // PUSH callee-saved, PUSHFQ
+        e.store(sp, offsetof(Exchange, host_stack));
+        if (all) {
+            e.bytes({0x0f, 0xae});
+            e.exchange_operand(stmxcsr, offsetof(Exchange, host_mxcsr));
         }
+        if (!is_64) {
+            e.bytes({0x8c, 0xd8});  // MOV EAX, DS
+            e.store(0, offsetof(Exchange, host_ds));
+            e.bytes({0x8c, 0xc0});  // MOV EAX, ES
+            e.store(0, offsetof(Exchange, host_es));
+            e.bytes({0xb8});  // MOV EAX, data selector
+            e.doubleword(data_selector);
+            e.bytes({0x8e, 0xd8, 0x8e, 0xc0});  // MOV DS, EAX; MOV ES, EAX
+            e.bytes({0xff});                    // JMP FAR
+            e.exchange_operand(5, offsetof(Exchange, entry_32));
+            exchange().entry_32 = static_cast<std::uint32_t>(e.here());
+            e.set_32();
+            load_small_stack(e);
+        }
+        if (all) move_extended(e, !is_64, xrstor, offsetof(Exchange, extended_in));
+        e.bytes({0xff});  // PUSH in_flags
+        e.exchange_operand(6, offsetof(Exchange, in_flags));
+        e.bytes({0x9d});  // POPF
+        for (unsigned n = 0; n < count; ++n)
+            if (n != sp) e.load(n, offsetof(Exchange, in) + n * 8);
+        if (is_16) {
+            write_slot_16(e);
+        } else {
+            e.load(sp, offsetof(Exchange, in) + sp * 8);
+            write_slot(e);
+        }
+        for (unsigned n = 0; n < count; ++n) e.store(n, offsetof(Exchange, out) + n * 8);
+        if (is_16)
+            for (const unsigned segment : {es, ss}) e.load_segment(segment, offsetof(Exchange, flat_selector));
+        if (is_64)
+            e.load(sp, offsetof(Exchange, host_stack));
+        else
+            load_small_stack(e);
         e.bytes({0x9c, 0x8f});  // PUSHF, POP out_flags
         e.exchange_operand(0, offsetof(Exchange, out_flags));
-        if (all) move_extended(e, is_32, xsave, offsetof(Exchange, extended_out));
-        if (is_32) {
-            e.bytes({0xea});  // JMP FAR to the next byte, in 64-bit code again
-            e.doubleword(e.here() + 6);
-            e.bytes({code_selector_64, 0});
+        if (all) move_extended(e, !is_64, xsave, offsetof(Exchange, extended_out));
+        if (!is_64) {
+            constexpr unsigned far_length = 7;
+            e.jump_far(e.here() + far_length, code_selector_64);
             e.set_64();
         }
         recovery = e.code().size();
@@ -313,7 +425,7 @@ struct NativeOracle::Pages {
                 e.exchange_operand(ldmxcsr, offsetof(Exchange, host_mxcsr));
             });
         }
-        if (is_32) {
+        if (!is_64) {
             e.load(0, offsetof(Exchange, host_ds));
             e.bytes({0x8e, 0xd8});
             e.load(0, offsetof(Exchange, host_es));
@@ -321,6 +433,11 @@ struct NativeOracle::Pages {
         }
         e.bytes({0x9d, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3});
         std::memcpy(code_write, e.code().data(), e.code().size());
+    }
+
+    void load_small_stack(Emitter& e) const {
+        e.bytes({0xbc});  // MOV ESP
+        e.doubleword(base() + page + offsetof(Exchange, small_stack) + sizeof(Exchange::small_stack));
     }
 
     // The kernel leaves RFLAGS.AC as it was, and compilers do not align everything.
@@ -361,8 +478,10 @@ struct NativeOracle::Pages {
         self->fault_registers.rflags = static_cast<std::uint64_t>(registers[REG_EFL]) & ~resume_flag;
         registers[REG_RIP] = static_cast<greg_t>(self->base() + self->recovery);
         registers[REG_EFL] = 0x202;
-        constexpr greg_t low_word = 0xffff;
-        registers[REG_CSGSFS] = (registers[REG_CSGSFS] & ~low_word) | code_selector_64;
+        // CS in the low word, SS in the high one.
+        constexpr std::uint64_t others = 0x0000'ffff'ffff'0000;
+        registers[REG_CSGSFS] = static_cast<greg_t>((static_cast<std::uint64_t>(registers[REG_CSGSFS]) & others) |
+                                                    code_selector_64 | std::uint64_t{data_selector} << 48);
     }
 
     void catch_signals() {
@@ -389,7 +508,7 @@ std::unique_ptr<NativeOracle> NativeOracle::create(NativeMode mode, NativeUnits 
     auto pages = std::make_unique<Pages>();
     pages->mode = mode;
     pages->units = units;
-    if (!pages->map()) return nullptr;
+    if (!pages->map() || (mode == NativeMode::bits16 && !pages->make_segments())) return nullptr;
     pages->write_program();
     std::unique_ptr<NativeOracle> oracle(new NativeOracle(std::move(pages)));
     // A NOP that comes back shows that the mode is there.
@@ -408,12 +527,16 @@ std::span<std::byte, NativeOracle::memory_size> NativeOracle::memory() {
     return std::span<std::byte, memory_size>(pages_->low + Pages::memory_offset, memory_size);
 }
 
-std::uint64_t NativeOracle::memory_address() const { return pages_->base() + Pages::memory_offset; }
+std::uint64_t NativeOracle::memory_address() const {
+    return pages_->base() + Pages::memory_offset - pages_->data_base();
+}
+std::uint64_t NativeOracle::code_base() const { return pages_->code_base(); }
+std::uint64_t NativeOracle::data_base() const { return pages_->data_base(); }
 
 std::uint64_t NativeOracle::instruction_address() const { return pages_->instruction_address(); }
-std::uint64_t NativeOracle::instruction_end() const { return pages_->base() + pages_->slot_end; }
-std::uint64_t NativeOracle::forward_target() const { return pages_->base() + pages_->forward; }
-std::uint64_t NativeOracle::backward_target() const { return pages_->base() + pages_->backward; }
+std::uint64_t NativeOracle::instruction_end() const { return pages_->code_offset(pages_->slot_end); }
+std::uint64_t NativeOracle::forward_target() const { return pages_->code_offset(pages_->forward); }
+std::uint64_t NativeOracle::backward_target() const { return pages_->code_offset(pages_->backward); }
 
 void NativeOracle::set_instruction(std::span<const std::byte> bytes) {
     if (bytes.empty() || bytes.size() > longest_instruction) throw std::invalid_argument("instruction length");

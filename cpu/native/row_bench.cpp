@@ -47,7 +47,8 @@ const CpuModel& model_like_the_host() {
     return model;
 }
 
-RowBench::RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model)
+RowBench::RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model, std::uint64_t code_base,
+                   std::uint64_t data_base)
     : decoder_(model, *find_timing("modern")),
       processor_(guest_, world_, model, *find_timing("modern"), 0),
       next_table_(table_root + mmu::page_size) {
@@ -69,6 +70,16 @@ RowBench::RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel
     // Selectors as the host has them, for PUSH.
     for (const SegmentName name : {SegmentName::ds, SegmentName::es})
         start.segment(name) = flat_data_segment(is_64 ? 0 : 0x2b, 3);
+    if (mode == NativeMode::bits16) {
+        SegmentRegister code = flat_code_segment(NativeOracle::code_selector_16, 16, 3);
+        code.base = code_base;
+        start.segment(SegmentName::cs) = code;
+        SegmentRegister data = flat_data_segment(NativeOracle::data_selector_16, 3);
+        data.base = data_base;
+        data.limit = 0xffff;
+        data.attributes.bits &= ~(SegmentAttributes::db | SegmentAttributes::g);
+        for (const SegmentName name : {SegmentName::ss, SegmentName::ds, SegmentName::es}) start.segment(name) = data;
+    }
     for (const SegmentName name : {SegmentName::fs, SegmentName::gs}) start.segment(name) = flat_data_segment(0, 3);
     start.rflags = 0x202;
     processor_.load_state(start);

@@ -37,8 +37,10 @@ const CpuModel& model_like_the_host();
 
 class RowBench {
   public:
-    // Maps `memory_address`, page-aligned and below 4 GiB, for user reads and writes, and nothing around it.
-    RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model = model_like_the_host());
+    // Maps `memory_address`, linear, page-aligned and below 4 GiB, for user reads and writes, and nothing around it.
+    // The bases are those of 16-bit segments.
+    RowBench(NativeMode mode, std::uint64_t memory_address, const CpuModel& model = model_like_the_host(),
+             std::uint64_t code_base = 0, std::uint64_t data_base = 0);
 
     std::span<std::byte, NativeOracle::memory_size> memory() {
         return std::span<std::byte, NativeOracle::memory_size>(memory_, NativeOracle::memory_size);

@@ -160,13 +160,14 @@ TEST_P(Fuzz, SeesAnyPartOfTheState) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Fuzz, testing::Values(DecodeMode::long64, DecodeMode::compatibility32),
+INSTANTIATE_TEST_SUITE_P(, Fuzz,
+                         testing::Values(DecodeMode::long64, DecodeMode::compatibility32, DecodeMode::compatibility16),
                          [](const auto& information) { return std::string(mode_name(information.param)); });
 
 TEST(Catalogue, HasFormsOfEveryRow) {
     const Decoder decoder(model_like_the_host(), *find_timing("modern"));
     std::set<unsigned> mnemonics;
-    for (const DecodeMode mode : {DecodeMode::long64, DecodeMode::compatibility32})
+    for (const DecodeMode mode : {DecodeMode::long64, DecodeMode::compatibility32, DecodeMode::compatibility16})
         for (const fuzz::Form& form : make_catalogue(EncodingReader(decoder, mode), {.seed = 1}).forms)
             mnemonics.insert(form.key.mnemonic);
     for (unsigned n = 1; n <= ZYDIS_MNEMONIC_MAX_VALUE; ++n) {
@@ -180,8 +181,8 @@ TEST(Catalogue, HasFormsOfEveryRow) {
 
 TEST(Decoders, ZydisAndCapstoneAgreeButForWhatIsListed) {
     const Decoder decoder(model_like_the_host(), *find_timing("modern"));
-    for (const DecodeMode mode : {DecodeMode::long64, DecodeMode::compatibility32}) {
-        const auto host = NativeOracle::create(mode == DecodeMode::long64 ? NativeMode::bits64 : NativeMode::bits32);
+    for (const DecodeMode mode : {DecodeMode::long64, DecodeMode::compatibility32, DecodeMode::compatibility16}) {
+        const auto host = NativeOracle::create(native_mode(mode).value());
         const DecoderReport report = check_decoders(EncodingReader(decoder, mode), 1, host.get());
         EXPECT_GT(report.compared, 200'000u);
         for (const DecoderDifference& difference : report.unexplained)

@@ -27,7 +27,7 @@ namespace {
 constexpr std::string_view examples = R"(
 Examples:
   xenolith fuzz --count 10000000
-      Ten million tests over every form of every instruction, in 64-bit and 32-bit code.
+      Ten million tests over every form of every instruction, in 64-, 32- and 16-bit code.
   xenolith fuzz --rows 'ADC*' --mode 64 --seed 7
       Only the forms of one mnemonic.
   xenolith fuzz --reproduce 'mode=long64 code=4811d8 rax=1 rflags=203'
@@ -98,7 +98,7 @@ std::string text_of(const options::variables_map& values, const char* name) {
 // The modes that an oracle judges.
 std::vector<cpu::DecodeMode> modes_of(std::string_view oracle) {
     using enum cpu::DecodeMode;
-    if (oracle == "native") return {long64, compatibility32};
+    if (oracle == "native") return {long64, compatibility32, compatibility16};
     return {long64, protected32, protected16, real16};
 }
 
@@ -251,8 +251,7 @@ int compare_decoders(const std::vector<cpu::DecodeMode>& modes, std::uint64_t se
     bool differs = false;
     const cpu::Decoder decoder(cpu::model_like_the_host(), *cpu::find_timing("modern"));
     for (const cpu::DecodeMode mode : modes) {
-        const auto host = cpu::NativeOracle::create(mode == cpu::DecodeMode::long64 ? cpu::NativeMode::bits64
-                                                                                    : cpu::NativeMode::bits32);
+        const auto host = cpu::NativeOracle::create(fuzz::native_mode(mode).value_or(cpu::NativeMode::bits64));
         const fuzz::DecoderReport report = fuzz::check_decoders(fuzz::EncodingReader(decoder, mode), seed, host.get());
         differs = differs || !report.unexplained.empty();
         if (as_json) {
@@ -292,7 +291,7 @@ int fuzz_command(const Arguments& arguments) {
         ("count", value()->value_name("N"), "how many tests (default: 1000000)")
         ("seed", value()->value_name("N"), "the same seed gives the same tests (default: 1)")
         ("rows", value()->value_name("PATTERN"), "only rows or forms of that name, with * and ?: 'ADC', 'V*', 'MOV r32*'")
-        ("mode", value()->value_name("MODE"), "64 or 32; with an engine also protected16 or real16 (default: all)")
+        ("mode", value()->value_name("MODE"), "64, 32 or 16; with an engine 64, 32, protected16 or real16 (default: all)")
         ("oracle", value()->value_name("NAME")->default_value("native"), "who judges: native, the host's CPU in user mode; or an engine, as kvm, which judges the interpreter at CPL 0")
         ("shard", value()->value_name("I/N"), "only every N-th form, from the I-th: for several processes at once")
         ("fail-fast", "stop at the first difference")
