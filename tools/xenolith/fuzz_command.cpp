@@ -44,12 +44,14 @@ struct Setup {
     fuzz::Sides sides;
 };
 
+std::string why_no_native(cpu::DecodeMode mode) {
+    return fmt::format("the host cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode));
+}
+
 Setup native_setup(cpu::DecodeMode mode) {
     Setup setup;
     auto host = fuzz::NativeSubject::create(mode);
-    if (host == nullptr)
-        throw std::runtime_error(
-            fmt::format("the host's CPU cannot run {} code in user mode, or has no AVX", fuzz::mode_name(mode)));
+    if (host == nullptr) throw std::runtime_error(why_no_native(mode));
     setup.sides.layout = host->layout();
     setup.decoder = std::make_unique<cpu::Decoder>(cpu::model_like_the_host(), *cpu::find_timing("modern"));
     setup.ours = std::make_unique<fuzz::RowSubject>(mode, setup.sides.layout);
@@ -114,6 +116,22 @@ std::vector<cpu::DecodeMode> modes_from(const std::string& name, std::string_vie
         throw UsageError(fmt::format("--mode {}: expected {}", loader::on_one_line(name), names));
     }
     return {*mode};
+}
+
+// Takes out the modes that the host cannot judge, and says why, unless none is left.
+std::vector<std::string> leave_out(std::vector<cpu::DecodeMode>& modes, std::string_view oracle) {
+    std::vector<std::string> reasons;
+    if (oracle != "native") return reasons;
+    std::vector<cpu::DecodeMode> left;
+    for (const cpu::DecodeMode mode : modes) {
+        if (fuzz::NativeSubject::create(mode) != nullptr)
+            left.push_back(mode);
+        else
+            reasons.push_back(why_no_native(mode));
+    }
+    if (left.empty()) throw std::runtime_error(reasons.front());
+    modes = std::move(left);
+    return reasons;
 }
 
 // "2/8"
@@ -194,11 +212,12 @@ std::string coverage_of(const fuzz::Report& report) {
     return text;
 }
 
-std::string json_of(const fuzz::Report& report, std::uint64_t seed) {
+std::string json_of(const fuzz::Report& report, std::uint64_t seed, const std::vector<std::string>& modes_left_out) {
     using nlohmann::json;
     json result = {{"seed", seed},
                    {"tests", report.tests},
                    {"seconds", report.seconds},
+                   {"modes_left_out", modes_left_out},
                    {"not_repeated", report.not_repeated},
                    {"judged_forms", report.judged_forms()},
                    {"differences", report.differences()}};
@@ -320,7 +339,7 @@ int fuzz_command(const Arguments& arguments) {
     if (const std::string pattern = text_of(values, "rows"); !pattern.empty()) choice.pattern = pattern;
     shard_from(text_of(values, "shard"), choice);
     choice.fail_fast = values.count("fail-fast") != 0;
-    const std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"), oracle);
+    std::vector<cpu::DecodeMode> modes = modes_from(text_of(values, "mode"), oracle);
     if (values.count("decoders") != 0) return compare_decoders(modes, choice.seed, values.count("json") != 0);
     const bool shows_progress = ::isatty(STDERR_FILENO) != 0;
     if (shows_progress)
@@ -328,6 +347,7 @@ int fuzz_command(const Arguments& arguments) {
             fmt::print(stderr, "\r\x1b[K{} of {} tests, {} forms differ", progress.tests, choice.count,
                        progress.findings);
         };
+    const std::vector<std::string> modes_left_out = leave_out(modes, oracle);
     fuzz::Report report;
     for (std::size_t n = 0; n < modes.size(); ++n) {
         if (choice.fail_fast && !report.findings.empty()) break;
@@ -339,10 +359,11 @@ int fuzz_command(const Arguments& arguments) {
     if (report.forms.empty())
         throw UsageError(fmt::format("--rows {}: there is no such row", loader::on_one_line(choice.pattern)));
     if (values.count("json") != 0) {
-        fmt::print("{}", json_of(report, choice.seed));
+        fmt::print("{}", json_of(report, choice.seed, modes_left_out));
     } else {
         for (const fuzz::Finding& finding : report.findings) fmt::print("{}\n", text_of(finding));
         if (values.count("coverage") != 0) fmt::print("{}", coverage_of(report));
+        for (const std::string& reason : modes_left_out) fmt::print("Left out: {}.\n", reason);
         fmt::print("{}", summary_of(report));
     }
     return report.findings.empty() ? exit_code::success : exit_code::differences;
