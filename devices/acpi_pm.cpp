@@ -46,7 +46,11 @@ std::uint8_t read_pair(unsigned offset, std::uint16_t status, std::uint16_t enab
 }  // namespace
 
 AcpiPm::AcpiPm(Scheduler& scheduler, InterruptLine& sci, PowerOffSink power_off, TimerWidth width)
-    : scheduler_(scheduler), sci_(sci), power_off_(std::move(power_off)), timer_bits_(static_cast<unsigned>(width)) {
+    : Timer(scheduler),
+      scheduler_(scheduler),
+      sci_(sci),
+      power_off_(std::move(power_off)),
+      timer_bits_(static_cast<unsigned>(width)) {
     reset();
 }
 

@@ -94,7 +94,7 @@ std::uint8_t low_byte(std::uint64_t value) { return static_cast<std::uint8_t>(va
 }  // namespace
 
 CmosRtc::CmosRtc(Scheduler& scheduler, InterruptLine& irq8, const Configuration& configuration)
-    : scheduler_(scheduler), irq8_(irq8) {
+    : Timer(scheduler), scheduler_(scheduler), irq8_(irq8) {
     state_.memory[register_a] = divider_normal | 6;  // 1024 Hz, as PC firmware leaves it
     state_.memory[register_b] = hours_24;
     state_.memory[register_d] = valid_ram_and_time;

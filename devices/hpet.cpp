@@ -77,7 +77,9 @@ void move_on(HpetTimerState& timer, std::uint64_t matches) {
 
 }  // namespace
 
-Hpet::Hpet(Scheduler& scheduler, const Wiring& wiring) : scheduler_(scheduler), wiring_(wiring) { reset(); }
+Hpet::Hpet(Scheduler& scheduler, const Wiring& wiring) : Timer(scheduler), scheduler_(scheduler), wiring_(wiring) {
+    reset();
+}
 
 Hpet::~Hpet() { scheduler_.cancel(*this); }
 

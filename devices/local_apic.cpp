@@ -121,7 +121,8 @@ void call(const Function& function, Arguments... arguments) {
 }  // namespace
 
 LocalApic::LocalApic(Scheduler& scheduler, ApicBus& bus, const Configuration& configuration, Outputs outputs)
-    : scheduler_(scheduler),
+    : Timer(scheduler),
+      scheduler_(scheduler),
       bus_(bus),
       configuration_(configuration),
       outputs_(std::move(outputs)),

@@ -216,7 +216,9 @@ bool in_range(const Counter& counter) {
 
 }  // namespace
 
-Pit8254::Pit8254(Scheduler& scheduler, InterruptLine& irq0) : scheduler_(scheduler), irq0_(irq0) { reset(); }
+Pit8254::Pit8254(Scheduler& scheduler, InterruptLine& irq0) : Timer(scheduler), scheduler_(scheduler), irq0_(irq0) {
+    reset();
+}
 
 Pit8254::~Pit8254() { scheduler_.cancel(*this); }
 

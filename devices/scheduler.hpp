@@ -22,13 +22,22 @@ constexpr std::uint64_t convert_ceiling(std::uint64_t count, std::uint64_t from_
     return quotient > limit ? limit : static_cast<std::uint64_t>(quotient);
 }
 
-// Something that wants to be called at a deadline. A timer is armed for at most one deadline at a time.
+class Scheduler;
+
+// Something that wants to be called at a deadline. A timer is armed for at most one deadline at a time. Of timers with
+// the same deadline the one that was made first expires first, so that a machine that is resumed goes on as it would
+// have, however its timers came to be armed.
 class Timer {
   public:
+    explicit Timer(Scheduler& scheduler);
     virtual void expired() = 0;
+    unsigned rank() const { return rank_; }
 
   protected:
     ~Timer() = default;
+
+  private:
+    unsigned rank_;
 };
 
 class Scheduler {
@@ -42,9 +51,8 @@ class Scheduler {
     virtual std::uint64_t now() const = 0;
     // Cycles per second, never zero.
     virtual std::uint64_t frequency() const = 0;
-    // Arms the timer for a deadline in cycles, in place of the one it had; `never` disarms it. Timers with
-    // the same deadline expire in the order in which they were armed. A deadline that has passed expires at
-    // the next advance.
+    // Arms the timer for a deadline in cycles, in place of the one it had; `never` disarms it. A
+    // deadline that has passed expires at the next advance.
     virtual void at(std::uint64_t cycles, Timer& timer) = 0;
     // Disarms the timer, if it is armed. Whoever owns a timer does this before destroying it.
     virtual void cancel(Timer& timer) = 0;
@@ -56,6 +64,12 @@ class Scheduler {
         return convert_ceiling(tick, hertz, frequency());
     }
     std::uint64_t nanoseconds() const { return ticks(1'000'000'000); }
+
+  private:
+    friend class Timer;
+    unsigned timers_ = 0;  // that were made for it
 };
+
+inline Timer::Timer(Scheduler& scheduler) : rank_(scheduler.timers_++) {}
 
 }  // namespace xenolith::devices

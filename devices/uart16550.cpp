@@ -101,7 +101,11 @@ unsigned character_half_bits(std::uint8_t line_control_value) {
 }  // namespace
 
 Uart16550::Uart16550(Scheduler& scheduler, InterruptLine& interrupt, Sink sink, Transmission transmission)
-    : scheduler_(scheduler), interrupt_(interrupt), sink_(std::move(sink)), transmission_(transmission) {
+    : Timer(scheduler),
+      scheduler_(scheduler),
+      interrupt_(interrupt),
+      sink_(std::move(sink)),
+      transmission_(transmission) {
     // The chip leaves the divisor undefined; 9600 baud is what firmware used to leave there.
     state_.divisor = 12;
     state_.modem_inputs = clear_to_send | data_set_ready | data_carrier_detect;

@@ -12,9 +12,10 @@ Clock::Clock(std::uint64_t frequency) : frequency_(frequency) {
 void Clock::at(std::uint64_t cycles, devices::Timer& timer) {
     cancel(timer);
     if (cycles == never) return;
-    const Armed armed{cycles, next_sequence_++, &timer};
+    const Armed armed{cycles, &timer};
     const auto later = [](const Armed& left, const Armed& right) {
-        return left.deadline != right.deadline ? left.deadline > right.deadline : left.sequence > right.sequence;
+        return left.deadline != right.deadline ? left.deadline > right.deadline
+                                               : left.timer->rank() > right.timer->rank();
     };
     armed_.insert(std::lower_bound(armed_.begin(), armed_.end(), armed, later), armed);
 }

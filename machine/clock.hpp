@@ -22,7 +22,7 @@ class Clock final : public devices::Scheduler {
     // The earliest deadline in cycles, or `never`. It may lie in the past.
     std::uint64_t next_deadline() const { return armed_.empty() ? never : armed_.back().deadline; }
 
-    // Moves time to `cycles` and expires every timer due by then, in order of (deadline, order of arming).
+    // Moves time to `cycles` and expires every timer due by then, in order of (deadline, rank).
     // While a timer expires, now() is its deadline. A timer that is armed meanwhile, and due, expires in the
     // same call. Time never goes back: an earlier `cycles` only expires what is overdue. Not to be called
     // from a timer.
@@ -37,7 +37,6 @@ class Clock final : public devices::Scheduler {
   private:
     struct Armed {
         std::uint64_t deadline;
-        std::uint64_t sequence;
         devices::Timer* timer;
     };
 
@@ -45,7 +44,6 @@ class Clock final : public devices::Scheduler {
 
     std::uint64_t frequency_;
     std::uint64_t now_ = 0;
-    std::uint64_t next_sequence_ = 0;
     // A machine has a handful of timers: a sorted vector, the earliest last, beats a heap.
     std::vector<Armed> armed_;
 };

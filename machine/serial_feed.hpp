@@ -16,7 +16,8 @@ class SerialFeed final : private devices::Timer {
     static constexpr std::uint64_t character_hertz = 11'520;
     static constexpr std::size_t capacity = 1 << 16;  // characters
 
-    SerialFeed(devices::Scheduler& scheduler, devices::Uart16550& port) : scheduler_(scheduler), port_(port) {}
+    SerialFeed(devices::Scheduler& scheduler, devices::Uart16550& port)
+        : Timer(scheduler), scheduler_(scheduler), port_(port) {}
     ~SerialFeed() { scheduler_.cancel(*this); }
     SerialFeed(const SerialFeed&) = delete;
     SerialFeed& operator=(const SerialFeed&) = delete;

@@ -17,7 +17,7 @@ using testing::ElementsAre;
 
 class CallingTimer final : public devices::Timer {
   public:
-    explicit CallingTimer(std::function<void()> call) : call_(std::move(call)) {}
+    CallingTimer(Scheduler& scheduler, std::function<void()> call) : Timer(scheduler), call_(std::move(call)) {}
     void expired() override { call_(); }
 
   private:
@@ -66,12 +66,12 @@ TEST(Clock, CountsNanoseconds) {
     EXPECT_EQ(clock.nanoseconds(), 86'400'000'000'000u);
 }
 
-TEST(Clock, ExpiresInOrderOfDeadlineThenOfArming) {
+TEST(Clock, ExpiresInOrderOfDeadlineThenOfAge) {
     Clock clock(1'000'000);
     std::vector<std::pair<char, std::uint64_t>> seen;
-    CallingTimer a([&] { seen.emplace_back('a', clock.now()); });
-    CallingTimer b([&] { seen.emplace_back('b', clock.now()); });
-    CallingTimer c([&] { seen.emplace_back('c', clock.now()); });
+    CallingTimer a(clock, [&] { seen.emplace_back('a', clock.now()); });
+    CallingTimer b(clock, [&] { seen.emplace_back('b', clock.now()); });
+    CallingTimer c(clock, [&] { seen.emplace_back('c', clock.now()); });
     clock.at(20, c);
     clock.at(10, b);
     clock.at(20, a);
@@ -79,7 +79,7 @@ TEST(Clock, ExpiresInOrderOfDeadlineThenOfArming) {
     clock.advance_to(9);
     EXPECT_TRUE(seen.empty());
     clock.advance_to(25);
-    EXPECT_THAT(seen, ElementsAre(std::pair{'b', 10u}, std::pair{'c', 20u}, std::pair{'a', 20u}));
+    EXPECT_THAT(seen, ElementsAre(std::pair{'b', 10u}, std::pair{'a', 20u}, std::pair{'c', 20u}));
     EXPECT_EQ(clock.now(), 25u);
     EXPECT_EQ(clock.next_deadline(), Scheduler::never);
 }
@@ -87,7 +87,7 @@ TEST(Clock, ExpiresInOrderOfDeadlineThenOfArming) {
 TEST(Clock, ArmingAgainReplacesTheDeadlineAndNeverDisarms) {
     Clock clock(1'000'000);
     int expirations = 0;
-    CallingTimer timer([&] { ++expirations; });
+    CallingTimer timer(clock, [&] { ++expirations; });
     clock.at(10, timer);
     clock.at(30, timer);
     clock.advance_to(20);
@@ -106,7 +106,7 @@ TEST(Clock, ArmingAgainReplacesTheDeadlineAndNeverDisarms) {
 TEST(Clock, ATimerThatArmsItselfExpiresWithinOneAdvance) {
     Clock clock(1'000'000);
     std::vector<std::uint64_t> times;
-    CallingTimer timer([&] {
+    CallingTimer timer(clock, [&] {
         times.push_back(clock.now());
         clock.at(clock.now() + 7, timer);
     });
@@ -120,7 +120,7 @@ TEST(Clock, AnOverdueTimerExpiresAtTheNextAdvanceAndTimeDoesNotGoBack) {
     Clock clock(1'000'000);
     clock.advance_to(100);
     std::uint64_t seen = 0;
-    CallingTimer timer([&] { seen = clock.now(); });
+    CallingTimer timer(clock, [&] { seen = clock.now(); });
     clock.at(50, timer);
     clock.advance_to(90);
     EXPECT_EQ(seen, 100u);
@@ -130,7 +130,7 @@ TEST(Clock, AnOverdueTimerExpiresAtTheNextAdvanceAndTimeDoesNotGoBack) {
 TEST(Clock, RestoringSetsTheTimeAndDisarms) {
     Clock clock(1'000'000);
     clock.advance_to(100);
-    CallingTimer timer([] { FAIL() << "disarmed by restore"; });
+    CallingTimer timer(clock, [] { FAIL() << "disarmed by restore"; });
     clock.at(110, timer);
     clock.restore(40);
     EXPECT_EQ(clock.now(), 40u);
