@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs guests that are not Linux, and waits for what each of them prints on its serial console, in order.
 
-    other_guest_test.py memtest86+x64 [--peer qemu]
+    other_guest_test.py memtest86+x64 [--peer qemu] [--whole-pass]
 
 The texts are those that the guests print on QEMU. None of these guests ends by itself: the run is over with the
 last text.
 
-memtest86+: a first round of all its tests but the last, which only waits. GNU Mach: it is given nothing to start, and
-says so when all its drivers have looked for their hardware. Xen: the same, when it misses the kernel of its domain 0.
+memtest86+: a first round of all its tests but the last, which only waits; with --whole-pass of that too, some ten
+minutes. GNU Mach: it is given nothing to start, and says so when all its drivers have looked for their hardware.
+Xen: the same, when it misses the kernel of its domain 0.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ import tempfile
 import guest_case
 from guest_case import expect, packages
 
-SECONDS = 200
+SECONDS, SECONDS_OF_A_PASS = 200, 2400
 # It draws a screen every two seconds: not every test is seen, but the first, and the last, which is long.
 MEMTEST = tuple(rf"#{number} +\[" for number in (0, 10)) + (r"Errors: 0\b",)
 
@@ -71,15 +72,20 @@ def converse(talk, case):
 
 
 def main():
-    arguments = guest_case.parser(__doc__, CASES).parse_args()
+    parser = guest_case.parser(__doc__, CASES)
+    parser.add_argument("--whole-pass", action="store_true", help="of memtest86+")
+    arguments = parser.parse_args()
     case = CASES[arguments.name]
+    if arguments.whole_pass:
+        case = dataclasses.replace(case, texts=(*case.texts, r"Pass: +1\b"))
+    seconds = SECONDS_OF_A_PASS if arguments.whole_pass else SECONDS
 
     def body():
         with tempfile.TemporaryDirectory(prefix="xenolith-guest-") as folder:
             kernel = unpacked(packages.fetch(case.package)[0], pathlib.Path(folder))
             boot = guest_case.emulators.Boot(kernel, case.command_line, megabytes=case.megabytes, bits=case.bits)
             emulator = guest_case.emulators.by_name(arguments.peer)
-            with emulator.start(boot, terminal=arguments.stdin == "terminal", seconds=SECONDS) as talk:
+            with emulator.start(boot, terminal=arguments.stdin == "terminal", seconds=seconds) as talk:
                 converse(talk, case)
                 print(f"{arguments.name}: {talk.wall_seconds():.1f} s")
 
