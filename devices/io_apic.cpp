@@ -2,6 +2,7 @@
 // (Intel ICH9 data sheet, 13.5).
 #include "devices/io_apic.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace xenolith::devices {
@@ -138,6 +139,12 @@ void IoApic::end_of_interrupt(std::uint8_t vector) {
         entry &= ~remote_request;
         serve_level(pin);
     }
+}
+
+bool IoApic::may_send_nmi() const {
+    return std::ranges::any_of(state_.entries, [](std::uint64_t entry) {
+        return (entry & masked) == 0 && delivery_mode(entry) == DeliveryMode::non_maskable;
+    });
 }
 
 void IoApic::reset() {

@@ -42,6 +42,9 @@ class IoApic final : public MemoryDevice {
     // A local APIC is done with this vector: a level that is still asserted interrupts again.
     void end_of_interrupt(std::uint8_t vector);
 
+    // Whether a change of some pin would be an NMI.
+    bool may_send_nmi() const;
+
     void reset();  // the wires keep their levels
     State save() const { return state_; }
     // After what drives the lines, before local APICs. std::invalid_argument if a field is out of its range.

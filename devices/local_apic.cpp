@@ -136,6 +136,12 @@ LocalApic::~LocalApic() {
     scheduler_.cancel(*this);
 }
 
+bool LocalApic::is_nmi_input(unsigned number) const {
+    if (!is_enabled()) return number == 1;
+    const std::uint32_t local_vector = state_.local_vectors[lint0_vector + number];
+    return (local_vector & vector_bit::masked) == 0 && delivery_mode(local_vector) == DeliveryMode::non_maskable;
+}
+
 InterruptLine& LocalApic::lint(unsigned number) {
     if (number > 1) throw std::invalid_argument("local APIC: it has the inputs LINT0 and LINT1");
     return number == 0 ? lint0_ : lint1_;

@@ -100,6 +100,7 @@ class LocalApic final : private Timer {
     // LINT0, which takes the 8259A's INT, and LINT1, which takes NMI; else std::invalid_argument. A wire says whether
     // it is asserted, whatever its voltage: the polarity bits of local vectors are kept and mean nothing here.
     InterruptLine& lint(unsigned number);
+    bool is_nmi_input(unsigned number) const;  // an edge on LINT0 (0) or LINT1 (1) is an NMI
 
     bool interrupt_requested() const;
     // The processor's interrupt acknowledge: the vector, now in service; or the 8259A's; or, if the request has gone

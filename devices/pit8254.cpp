@@ -32,9 +32,12 @@ std::uint16_t to_bcd(std::uint32_t value) {
                                       ((value / 10 % 10) << 4) | (value % 10));
 }
 
-bool is_periodic(const Counter& counter) { return counter.mode == 2 || counter.mode == 3; }
+// The mode bits as they were written, except that 6 and 7 are 2 and 3: bit 2 is ignored there.
+unsigned mode(const Counter& counter) { return counter.mode > 5 ? counter.mode - 4u : counter.mode; }
+
+bool is_periodic(const Counter& counter) { return mode(counter) == 2 || mode(counter) == 3; }
 // Modes whose GATE input starts the count by its rising edge and is not looked at otherwise.
-bool is_triggered(const Counter& counter) { return counter.mode == 1 || counter.mode == 5; }
+bool is_triggered(const Counter& counter) { return mode(counter) == 1 || mode(counter) == 5; }
 
 // The data sheet's smallest count of modes 2 and 3 is 2; a 1 is taken for it.
 std::uint32_t effective_reload(const Counter& counter) {
@@ -55,10 +58,10 @@ void load(Counter& counter) {
     counter.null_count = false;
     counter.counting = true;
     counter.period = effective_reload(counter);
-    counter.count = counter.mode == 3 ? square_wave_start(counter.period) : counter.period;
+    counter.count = mode(counter) == 3 ? square_wave_start(counter.period) : counter.period;
     if (!is_periodic(counter)) {
         counter.pulse_pending = true;
-        counter.out = counter.mode == 4 || counter.mode == 5;
+        counter.out = mode(counter) == 4 || mode(counter) == 5;
     }
 }
 
@@ -66,7 +69,7 @@ void load(Counter& counter) {
 std::uint64_t ticks_to_event(const Counter& counter) {
     if (counter.load_at_next_clock) return 1;
     if (!counter.counting) return no_event;
-    switch (counter.mode) {
+    switch (mode(counter)) {
         case 2:
             // OUT is low while the count is 1.
             if (!counter.gate) return no_event;
@@ -88,9 +91,9 @@ std::uint64_t ticks_to_event(const Counter& counter) {
 void count_down(Counter& counter, std::uint64_t ticks) {
     if (!counter.counting) return;
     if (!is_triggered(counter) && (!counter.gate || counter.stopped_by_write)) return;
-    if (counter.mode == 2) {
+    if (mode(counter) == 2) {
         counter.count -= static_cast<std::uint32_t>(ticks);
-    } else if (counter.mode == 3) {
+    } else if (mode(counter) == 3) {
         counter.count -= static_cast<std::uint32_t>(2 * ticks);
     } else {
         // After its end the counting element wraps around and goes on.
@@ -110,7 +113,7 @@ void happen(Counter& counter) {
         load(counter);
         return;
     }
-    switch (counter.mode) {
+    switch (mode(counter)) {
         case 2:
             if (counter.out) {
                 counter.count = 1;
@@ -207,7 +210,7 @@ void set_gate(Counter& counter, bool gate) {
 }
 
 bool in_range(const Counter& counter) {
-    return counter.mode <= 5 && counter.access >= 1 && counter.access <= 3 && counter.reload <= 65'536 &&
+    return counter.mode <= 7 && counter.access >= 1 && counter.access <= 3 && counter.reload <= 65'536 &&
            counter.period <= 65'536 && counter.count <= 65'536 &&
            (counter.reload != 0 || (!counter.count_written && !counter.counting && !counter.load_at_next_clock)) &&
            (!counter.counting || counter.period != 0) &&
@@ -316,7 +319,6 @@ void Pit8254::control(std::uint8_t value) {
     programmed.count = counter.count;  // stays readable until the first load
     programmed.access = access;
     programmed.mode = static_cast<std::uint8_t>((value >> 1) & 7);
-    if (programmed.mode > 5) programmed.mode = static_cast<std::uint8_t>(programmed.mode - 4);  // bit 2 is ignored
     programmed.bcd = (value & 1) != 0;
     programmed.out = programmed.mode != 0;
     counter = programmed;
@@ -339,7 +341,7 @@ void Pit8254::write_count(Counter& counter, std::uint8_t value) {
         if (!counter.write_high_next) {
             counter.write_high_next = true;
             counter.low_byte_written = value;
-            if (counter.mode == 0) {
+            if (mode(counter) == 0) {
                 counter.stopped_by_write = true;
                 counter.out = false;
             }
@@ -354,10 +356,10 @@ void Pit8254::write_count(Counter& counter, std::uint8_t value) {
     counter.stopped_by_write = false;
     const bool first = !counter.count_written;
     counter.count_written = true;
-    if (counter.mode == 0) counter.out = false;
+    if (mode(counter) == 0) counter.out = false;
     // Modes 0 and 4 load at once; 2 and 3 only the first time, later at the end of the period (or half
     // period) or at a trigger; 1 and 5 wait for the trigger.
-    if (counter.mode == 0 || counter.mode == 4 || (first && is_periodic(counter))) counter.load_at_next_clock = true;
+    if (mode(counter) == 0 || mode(counter) == 4 || (first && is_periodic(counter))) counter.load_at_next_clock = true;
 }
 
 Pit8254::State Pit8254::save() {

@@ -13,7 +13,7 @@ namespace xenolith::devices {
 // counts in BCD; they are 1 to the modulus, where the modulus (65536, or 10000 in BCD) is what the guest
 // writes as 0.
 struct PitCounterState {
-    std::uint8_t mode = 3;    // 0-5
+    std::uint8_t mode = 3;    // 0-7, as written: 6 and 7 count as 2 and 3 do
     std::uint8_t access = 3;  // 1 least significant byte only, 2 most significant only, 3 both in turn
     bool bcd = false;
     bool gate = true;

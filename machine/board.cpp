@@ -14,6 +14,7 @@ namespace {
 namespace input = memory_map::io_apic_input;
 
 constexpr unsigned cascade = 2;
+constexpr std::uint16_t serial_line_control = 3;
 
 unsigned pin_of(unsigned irq) { return irq == memory_map::irq::timer ? input::timer : irq; }
 
@@ -52,8 +53,10 @@ devices::CmosRtc::Configuration cmos_configuration(std::uint64_t ram) {
 
 }  // namespace
 
-Board::Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration, Outputs outputs)
-    : interrupt(std::move(outputs.interrupt)),
+Board::Board(Bus& its_bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration,
+             Outputs outputs)
+    : bus(its_bus),
+      interrupt(std::move(outputs.interrupt)),
       local_apic(clock, apic_bus, apic_configuration(model),
                  {.interrupt = interrupt,
                   .non_maskable = std::move(outputs.non_maskable),
@@ -118,6 +121,14 @@ void Board::set_up_as_firmware_does() {
     pic.edge_level_ports().write(0, 2, level);
     for (unsigned line = 0; line < devices::PciBus::line_count; ++line)
         isa_bridge.write(devices::PciIsaBridge::route_offset + line, 1, memory_map::irq::pirq[line]);
+    // Eight bits, no parity, one stop bit: a guest may print before it programs the port.
+    serial.write(serial_line_control, 1, 0x03);
+}
+
+// SDM vol. 3A, 10.4.5.
+void Board::place_local_apic() {
+    const mmu::GuestPhysical page = mmu::GuestPhysical{local_apic.base()}.page();
+    if (!bus.move(local_apic.registers(), page)) bus.move(local_apic.registers(), memory_map::local_apic);
 }
 
 Board::State Board::save() {
@@ -159,6 +170,7 @@ void Board::restore(const State& state) {
     pic.restore(state.pic);
     io_apic.restore(state.io_apic);
     local_apic.restore(state.local_apic);
+    place_local_apic();
 }
 
 }  // namespace xenolith::machine

@@ -91,17 +91,26 @@ class Board {
         devices::FwCfg::State fw_cfg;
     };
 
-    Board(Bus& bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration, Outputs outputs);
+    Board(Bus& its_bus, Clock& clock, const cpu::CpuModel& model, const Configuration& configuration, Outputs outputs);
     Board(const Board&) = delete;
     Board& operator=(const Board&) = delete;
 
     // What firmware leaves to a system it starts: interrupts of the 8259 reach the CPU through the local APIC.
     void set_up_as_firmware_does();
 
+    // Whether a device's interrupt may reach the CPU as an NMI, as a guest can have it: through LINT0, where the 8259
+    // is, or the I/O APIC. Nothing is wired to LINT1.
+    bool may_interrupt_by_nmi() const { return local_apic.is_nmi_input(0) || io_apic.may_send_nmi(); }
+
+    // The local APIC's registers answer where IA32_APIC_BASE says, or, if memory or another device is there, where they
+    // are at reset. After every change of that MSR.
+    void place_local_apic();
+
     State save();
     // After the clock. std::invalid_argument if a device's state is out of its range.
     void restore(const State& state);
 
+    Bus& bus;
     devices::ApicBus apic_bus;
     FunctionLine interrupt;
     devices::LocalApic local_apic;

@@ -30,6 +30,15 @@ void Bus::attach(std::string_view name, mmu::GuestPhysical start, std::uint64_t 
     memory_ranges_.push_back({start, size, &device});
 }
 
+bool Bus::move(const devices::MemoryDevice& device, mmu::GuestPhysical start) {
+    const auto range = std::ranges::find(memory_ranges_, &device, &MemoryRange::device);
+    if (range == memory_ranges_.end()) return false;
+    if (range->start.value == start.value) return true;
+    if (!memory_.move_device(range->start, start)) return false;
+    range->start = start;
+    return true;
+}
+
 const Bus::PortRange* Bus::find_port(std::uint32_t port) const {
     auto after = std::ranges::upper_bound(ports_, port, {}, &PortRange::first);
     if (after == ports_.begin()) return nullptr;

@@ -21,6 +21,10 @@ class Bus {
     // The page-aligned range of guest-physical addresses becomes a device region. Overlaps are refused likewise.
     void attach(std::string_view name, mmu::GuestPhysical start, std::uint64_t size, devices::MemoryDevice& device);
 
+    // The memory device answers from `start` on instead. False, and it stays, if something else is there
+    // (mmu::GuestMemory::move_device).
+    bool move(const devices::MemoryDevice& device, mmu::GuestPhysical start);
+
     // `width` in bytes: 1, 2 or 4. Ports nobody answers read as ones. An access that runs beyond a device's last port
     // is split into bytes, each of which goes where it belongs.
     std::uint32_t read_port(std::uint16_t port, unsigned width);

@@ -353,12 +353,14 @@ RunResult Machine::run(const RunLimits& limits) {
             case cpu::ExitReason::stopped: break;
             case cpu::ExitReason::halted: {
                 const std::uint64_t next = clock_.next_deadline();
-                if ((engine_->state().rflags & cpu::rflags::if_) == 0) {
+                const bool takes_interrupts = (engine_->state().rflags & cpu::rflags::if_) != 0;
+                const bool timer_runs = next != devices::Scheduler::never;
+                if (!takes_interrupts && !(timer_runs && board_->may_interrupt_by_nmi())) {
                     stop(RunEnd::halted, "the CPU halted with interrupts disabled");
-                } else if (next == devices::Scheduler::never && !limits.waits_for_input) {
+                } else if (!timer_runs && !limits.waits_for_input) {
                     stop(RunEnd::halted, "the CPU halted, and no timer is running that could wake it");
                 } else {
-                    if (next == devices::Scheduler::never) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                    if (!timer_runs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
                     const std::uint64_t wake = std::min({next, limits.max_cycles, now + idle_step});
                     engine_->advance_to(wake);
                     clock_.advance_to(wake);
@@ -504,7 +506,10 @@ cpu::MsrOutcome Machine::apic_msr_write(const cpu::Moment& moment, std::uint32_t
     clock_.advance_to(moment.cycles);
     bool accepted = true;
     switch (index) {
-        case cpu::msr::apic_base: accepted = apic.set_base(value); break;
+        case cpu::msr::apic_base:
+            accepted = apic.set_base(value);
+            board_->place_local_apic();
+            break;
         case cpu::msr::tsc: apic.set_tsc_offset(value - moment.cycles); break;
         case cpu::msr::tsc_adjust: apic.set_tsc_offset(state.msr.tsc_offset + value - state.msr.tsc_adjust); break;
         case cpu::msr::tsc_deadline:

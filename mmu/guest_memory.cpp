@@ -184,6 +184,22 @@ struct GuestMemory::Implementation {
         return added;
     }
 
+    bool move_device(GuestPhysical from, GuestPhysical to) {
+        const std::size_t index = index_of(from);
+        if (index == not_found || backings[index].start != from.value || backings[index].host != nullptr) return false;
+        const std::uint64_t size = backings[index].size;
+        if (to.page_offset() != 0 || to.value > maximum_address || size > maximum_address - to.value) return false;
+        for (std::size_t other = 0; other < backings.size(); ++other) {
+            const std::uint64_t start = backings[other].start;
+            if (other != index && to.value < start + backings[other].size && start < to.value + size) return false;
+        }
+        backings[index].start = to.value;
+        regions[index]->start = to;
+        std::ranges::sort(backings, {}, &Backing::start);
+        std::ranges::sort(regions, {}, [](const std::unique_ptr<Region>& region) { return region->start.value; });
+        return true;
+    }
+
     // True if every byte of the range lies in a region whose kind the predicate accepts.
     template <typename Accepts>
     bool covered(GuestPhysical address, std::uint64_t size, Accepts accepts) const {
@@ -251,6 +267,8 @@ const Region& GuestMemory::add_rom(GuestPhysical start, std::span<const std::byt
 const Region& GuestMemory::add_device(GuestPhysical start, std::uint64_t size, std::string_view name) {
     return implementation_->add(start, size, name, RegionKind::device);
 }
+
+bool GuestMemory::move_device(GuestPhysical from, GuestPhysical to) { return implementation_->move_device(from, to); }
 
 const Region* GuestMemory::find(GuestPhysical address) const {
     const std::size_t index = implementation_->index_of(address);

@@ -68,8 +68,12 @@ class GuestMemory {
     // The bytes are copied; the rest of the last page is zero.
     const Region& add_rom(GuestPhysical start, std::span<const std::byte> bytes, std::string_view name);
     const Region& add_device(GuestPhysical start, std::uint64_t size, std::string_view name);
+    // The device region that begins at `from` begins at `to` from now on. False, and nothing has happened, if there is
+    // none or `to` is no place for it: not page-aligned, beyond the highest address, or taken. What translates
+    // addresses needs no telling: a device and a hole are both looked for at each access.
+    bool move_device(GuestPhysical from, GuestPhysical to);
 
-    // The region that holds the address, or null for a hole. Regions stay where they are once added.
+    // The region that holds the address, or null for a hole. What is returned outlives whatever is added later.
     const Region* find(GuestPhysical address) const;
     const std::vector<std::unique_ptr<Region>>& regions() const;
 

@@ -303,6 +303,10 @@ CpuidLeaf descriptor_leaf(const CpuModel& model) {
     return {0x55035a01, 0x00f0b2e4, 0, 0x09ca212c};
 }
 
+// A local APIC that IA32_APIC_BASE disables is not there (SDM vol. 3A, 10.4.3).
+constexpr std::uint32_t apic_present = 1 << 9;  // EDX of leaf 1, and of AMD's 80000001H
+bool is_apic_enabled(const CpuState& state) { return (state.msr.apic_base & 1 << 11) != 0; }
+
 CpuidLeaf basic_leaf(const CpuModel& model, std::uint32_t highest, std::uint32_t leaf, std::uint32_t subleaf,
                      const CpuState& state, unsigned vcpu) {
     const bool intel = model.vendor() == Vendor::intel;
@@ -314,6 +318,7 @@ CpuidLeaf basic_leaf(const CpuModel& model, std::uint32_t highest, std::uint32_t
             found.eax = model.signature();
             found.ebx = (vcpu & 0xff) << 24 | 1 << 16 | Cache::line / 8 << 8;
             if ((state.cr4 & cr4::osxsave) != 0) found.ecx |= osxsave;
+            if (!is_apic_enabled(state)) found.edx &= ~apic_present;
             return found;
         }
         case 2: return intel ? descriptor_leaf(model) : CpuidLeaf{};
@@ -326,7 +331,7 @@ CpuidLeaf basic_leaf(const CpuModel& model, std::uint32_t highest, std::uint32_t
 }
 
 CpuidLeaf extended_leaf(const CpuModel& model, std::uint32_t highest, std::string_view brand, std::uint32_t leaf,
-                        std::uint32_t subleaf, unsigned vcpu) {
+                        std::uint32_t subleaf, const CpuState& state, unsigned vcpu) {
     const bool amd = model.vendor() == Vendor::amd;
     switch (leaf - extended) {
         case 0: return amd ? vendor_leaf(model, highest) : CpuidLeaf{highest, 0, 0, 0};
@@ -335,6 +340,7 @@ CpuidLeaf extended_leaf(const CpuModel& model, std::uint32_t highest, std::strin
             if (amd) {
                 found.eax = model.signature();
                 found.edx |= features_at(model, 1, 0).edx & repeated_by_amd;
+                if (!is_apic_enabled(state)) found.edx &= ~apic_present;
             }
             return found;
         }
@@ -385,7 +391,7 @@ CpuidLeaf CpuModel::leaf(std::uint32_t leaf, std::uint32_t subleaf, const CpuSta
                                                                                 : 0x1bu);
     if (leaf <= highest_leaf_) return basic_leaf(*this, highest_leaf_, leaf, subleaf, state, vcpu);
     if (leaf >= extended && leaf <= highest_extended)
-        return extended_leaf(*this, highest_extended, brand_, leaf, subleaf, vcpu);
+        return extended_leaf(*this, highest_extended, brand_, leaf, subleaf, state, vcpu);
     // Out of range: AMD gives zeros, Intel the highest basic leaf.
     if (vendor_ == Vendor::amd) return {};
     return basic_leaf(*this, highest_leaf_, highest_leaf_, subleaf, state, vcpu);

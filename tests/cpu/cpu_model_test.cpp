@@ -110,6 +110,13 @@ TEST_P(Model, StateShowsInLeaves) {
     EXPECT_EQ(leaf(1).ecx & osxsave, 0u);
     state.cr4 |= cr4::osxsave;
     EXPECT_EQ(leaf(1).ecx & osxsave, osxsave);
+    constexpr std::uint32_t apic = 1 << 9, apic_enabled = 1 << 11;
+    const std::uint32_t repeated = is_intel() ? 0 : apic;
+    EXPECT_EQ(leaf(1).edx & apic, apic);
+    EXPECT_EQ(leaf(0x80000001).edx & apic, repeated);
+    state.msr.apic_base &= ~std::uint64_t{apic_enabled};
+    EXPECT_EQ(leaf(1).edx & apic, 0u) << "disabled, it is not there";
+    EXPECT_EQ(leaf(0x80000001).edx & apic, 0u);
 }
 
 TEST_P(Model, LinuxFindsWhatSixtyFourBitKernelsRequire) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -191,11 +192,22 @@ INSTANTIATE_TEST_SUITE_P(
                  {0x11, 0x10, 0x09, 0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 0x00, 0x99}}),
     [](const auto& suite) { return suite.param.name; });
 
+// The status shows it all the same: the mode exactly as it was written (data sheet, read-back command).
 TEST_F(PitTest, ModeBitTwoIsIgnoredForModesTwoAndThree) {
-    for (const unsigned mode : {6u, 7u}) {
-        control(0x30 | (mode << 1));
-        control(0xe2);  // read back status of counter 0
-        EXPECT_EQ((read(0) >> 1) & 7, mode - 4);
+    for (const unsigned mode : {2u, 3u}) {
+        std::array<std::string, 2> waves;
+        for (const unsigned ignored : {0u, 4u}) {
+            control(0x30 | (mode + ignored) << 1);
+            control(0xe2);  // read back status of counter 0
+            EXPECT_EQ(read(0) >> 1 & 7, mode + ignored);
+            word(0, 5);
+            for (unsigned n = 0; n < 13; ++n) {
+                tick();
+                waves[ignored / 4] += pit.output(0) ? 'H' : 'L';
+            }
+        }
+        EXPECT_EQ(waves[0], waves[1]);
+        EXPECT_NE(waves[0].find('L'), std::string::npos);
     }
 }
 
@@ -413,7 +425,7 @@ TEST(PitState, IsRestoredWithItsNextInterruptAndRefusedWhenOutOfRange) {
     EXPECT_TRUE(second_line.level);
 
     Pit8254::State broken = saved;
-    broken.counters[1].mode = 6;
+    broken.counters[1].mode = 8;
     EXPECT_THROW(second.restore(broken), std::invalid_argument);
     broken = saved;
     broken.counters[0].period = 0;

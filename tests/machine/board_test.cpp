@@ -3,6 +3,7 @@
 
 #include "devices/local_apic.hpp"
 #include "devices/pit8254.hpp"
+#include "machine/machine_state.hpp"
 #include "tests/machine/engine_support.hpp"
 #include "tests/machine/scenario.hpp"
 
@@ -27,6 +28,10 @@ class BoardTest : public EngineTest<InMode> {
         code->bytes({0xc7, 0x05});
         for (const std::uint32_t word : {address, value})
             code->bytes({word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff, word >> 24});
+    }
+    // MOV EAX, [address].
+    void load(std::uint32_t address) {
+        code->bytes({0xa1, address & 0xff, address >> 8 & 0xff, address >> 16 & 0xff, address >> 24});
     }
     void out(std::uint8_t port, std::uint8_t value) { code->mov_al(value).out_al(port); }
     // OUT DX, AX, or EAX with `wide`.
@@ -127,6 +132,39 @@ TEST_P(BoardByMemory, TheTimerInterruptsThroughTheIoApic) {
     expect_interrupt(vector);
 }
 
+// A CPU that has halted with interrupts disabled is not dead while a timer may still reach it by an NMI.
+TEST_P(BoardByMemory, ATimerWakesTheCpuByAnNmi) {
+    mask_8259s();
+    store(local_apic_page + 0xf0, 0x1ff);
+    store(io_apic_page, 0x14);
+    store(io_apic_page + 0x10, 0x400);
+    start_interval_timer(100);
+    code->bytes({0xfa}).hlt();
+    expect_interrupt(2);
+}
+
+TEST_P(BoardByMemory, TheTimerWakesTheCpuByAnNmiThroughThe8259) {
+    out(0x20, 0x11);
+    out(0x21, 24);
+    out(0x21, 0x04);
+    out(0x21, 0x01);
+    out(0x21, 0xfe);
+    store(local_apic_page + 0xf0, 0x1ff);
+    store(local_apic_page + 0x350, 0x400);
+    start_interval_timer(100);
+    code->bytes({0xfa}).hlt();
+    expect_interrupt(2);
+}
+
+TEST_P(BoardByMemory, WithoutAWayForNmisTheCpuHaltsForGood) {
+    mask_8259s();
+    store(io_apic_page, 0x14);
+    store(io_apic_page + 0x10, 0x10400);  // masked
+    start_interval_timer(100);
+    code->bytes({0xfa}).hlt();
+    EXPECT_TRUE(scenario->run(*code).finished());
+}
+
 TEST_P(BoardByMemory, TheLocalApicsTimerInterrupts) {
     mask_8259s();
     store(local_apic_page + 0xf0, 0x1ff);
@@ -151,6 +189,51 @@ TEST_P(BoardByMemory, ATaskPriorityHoldsInterruptsBack) {
     ASSERT_TRUE(ending.trap.has_value()) << ending.result.reason;
     EXPECT_EQ(ending.trap->vector, other_vector);
     EXPECT_GT(ending.trap->rip, lowered);
+}
+
+// IA32_APIC_BASE says where the local APIC's page is; nobody answers where it was.
+TEST_P(BoardByMemory, TheLocalApicsPageCanBeMoved) {
+    code->write_msr(cpu::msr::apic_base, 0xfed40900);
+    load(0xfed40030);
+    code->mov(cpu::rbx, rax);
+    load(local_apic_page + 0x30);
+    EXPECT_EQ(rax_at_end(), 0xffffffffu);
+    EXPECT_EQ(scenario->engine().state().registers[cpu::rbx], devices::LocalApic::version);
+}
+
+TEST_P(BoardByMemory, TheLocalApicsPageComesBack) {
+    code->write_msr(cpu::msr::apic_base, 0xfed40900).write_msr(cpu::msr::apic_base, 0xfee00900);
+    load(0xfed40030);
+    code->mov(cpu::rbx, rax);
+    load(local_apic_page + 0x30);
+    EXPECT_EQ(rax_at_end(), devices::LocalApic::version);
+    EXPECT_EQ(scenario->engine().state().registers[cpu::rbx], 0xffffffffu);
+}
+
+TEST_P(BoardByMemory, ARestoredMachineHasTheLocalApicsPageWhereItWas) {
+    constexpr mmu::GuestPhysical moved{0xfed40000}, at_reset{local_apic_page};
+    const MachineState before = scenario->machine().save();
+    code->write_msr(cpu::msr::apic_base, moved.value | 0x900).bytes({0xfa}).hlt();
+    ASSERT_TRUE(scenario->run(*code).finished());
+    const MachineState after = scenario->machine().save();
+    Scenario other({.engine = GetParam().engine, .mode = GetParam().mode, .model = "modern"});
+    for (const bool is_moved : {true, false, true}) {
+        other.machine().restore(is_moved ? after : before);
+        EXPECT_EQ(other.machine().memory().find(moved) != nullptr, is_moved);
+        EXPECT_EQ(other.machine().memory().find(at_reset) != nullptr, !is_moved);
+    }
+}
+
+// Other devices and memory are not hidden: the page stays where it is at reset.
+TEST_P(BoardByMemory, TheLocalApicsPageDoesNotMoveOntoAnotherDevice) {
+    code->write_msr(cpu::msr::apic_base, 0xfed40900).write_msr(cpu::msr::apic_base, io_apic_page | 0x900);
+    load(local_apic_page + 0x30);
+    EXPECT_EQ(rax_at_end(), devices::LocalApic::version);
+}
+
+TEST_P(BoardInSomeModes, FirmwareLeavesTheSerialPortWithEightBits) {
+    code->mov(cpu::rdx, 0x3fb).mov(rax, 0).bytes({0xec});
+    EXPECT_EQ(rax_at_end(), 3u);
 }
 
 TEST_P(BoardByMsr, X2apicModeIsReachedByMsrsAlone) {

@@ -140,6 +140,20 @@ TEST_F(BusTest, RefusesMemoryThatOverlapsMemory) {
     EXPECT_NE(refusal([&] { bus.attach("empty", mmu::GuestPhysical{0xfed00000}, 0, other_device); }), "accepted");
 }
 
+TEST_F(BusTest, AMovedDeviceAnswersAtItsNewPlaceOnly) {
+    memory.add_ram(mmu::GuestPhysical{0}, 0x100000, "RAM");
+    bus.attach("device", mmu::GuestPhysical{0xfee00000}, 0x1000, device);
+    EXPECT_FALSE(bus.move(other_device, mmu::GuestPhysical{0xfed40000})) << "not attached";
+    EXPECT_FALSE(bus.move(device, mmu::GuestPhysical{0x80000})) << "RAM is there";
+    EXPECT_EQ(bus.read_memory(mmu::GuestPhysical{0xfee00010}, 4), 0x44332211u);
+    EXPECT_TRUE(bus.move(device, mmu::GuestPhysical{0xfed40000}));
+    EXPECT_TRUE(bus.move(device, mmu::GuestPhysical{0xfed40000})) << "where it is";
+    EXPECT_EQ(bus.read_memory(mmu::GuestPhysical{0xfee00010}, 4), 0xffffffffu);
+    EXPECT_EQ(bus.read_memory(mmu::GuestPhysical{0xfed40010}, 4), 0x44332211u);
+    EXPECT_EQ(memory.find(mmu::GuestPhysical{0xfee00000}), nullptr);
+    EXPECT_THAT(device.log, ElementsAre("read 16/4", "read 16/4"));
+}
+
 TEST_F(BusTest, ReadsOnesFromMemoryNobodyHas) {
     bus.attach("device", mmu::GuestPhysical{0xfee00000}, 0x1000, device);
     EXPECT_EQ(bus.read_memory(mmu::GuestPhysical{0xfee01000}, 1), 0xffu);

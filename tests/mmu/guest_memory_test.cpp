@@ -94,6 +94,35 @@ TEST(GuestMemory, RegionsStayWhereTheyAre) {
     EXPECT_EQ(memory.readable({0x100123}), host + 0x123);
 }
 
+TEST(GuestMemory, MovesADeviceToWhereNothingIs) {
+    GuestMemory memory;
+    memory.add_ram({0}, 0x4000, "ram");
+    const Region& device = memory.add_device({0x8000}, 0x2000, "device");
+    memory.add_device({0x20000}, 0x1000, "other");
+    ASSERT_EQ(memory.find({0x9000}), &device);
+    for (const std::uint64_t to : {0x40000ul, 0x5000ul, 0x6000ul, 0x4000ul, 0x1e000ul}) {
+        const GuestPhysical from = device.start;
+        ASSERT_TRUE(memory.move_device(from, {to})) << std::hex << to;
+        EXPECT_EQ(memory.find({to}), &device);
+        EXPECT_EQ(memory.find({to + 0x1fff}), &device);
+        EXPECT_EQ(device.start, GuestPhysical{to});
+    }
+    EXPECT_EQ(memory.find({0x5000}), nullptr);
+    std::vector<std::string> names;
+    for (const auto& region : memory.regions()) names.push_back(region->name);
+    EXPECT_THAT(names, ElementsAre("ram", "device", "other"));
+
+    const GuestPhysical from = device.start;
+    constexpr std::uint64_t end = GuestMemory::maximum_address, last_page = ~mmu::page_mask;
+    for (const std::uint64_t to :
+         {std::uint64_t{0}, 0x3000ul, 0x1f000ul, 0x20000ul, 0x5800ul, end, end - 0x1000, last_page})
+        EXPECT_FALSE(memory.move_device(from, {to})) << std::hex << to;
+    EXPECT_FALSE(memory.move_device({0}, {0x50000})) << "RAM";
+    EXPECT_FALSE(memory.move_device(from + 0x1000, {0x50000})) << "the middle of it";
+    EXPECT_FALSE(memory.move_device({0x60000}, {0x50000})) << "a hole";
+    EXPECT_EQ(memory.find(from), &device);
+}
+
 TEST_F(GuestMemoryTest, HandsOutHostPointersByKind) {
     struct {
         std::uint64_t address;
