@@ -216,8 +216,10 @@ mmu::TlbEntry& Processor::translate(std::uint64_t linear, mmu::Access access, Se
         if (state.in_long_mode() && !address.is_canonical())
             raise(segment == SegmentName::ss ? Vector::stack_fault : Vector::general_protection, 0);
         const auto walked = mmu::walk(memory, paging_context(), address, access, privilege);
-        if (const auto* fault = std::get_if<mmu::PageFaultInformation>(&walked))
+        if (const auto* fault = std::get_if<mmu::PageFaultInformation>(&walked)) {
+            forget_page(address);
             raise_page_fault(linear, fault->error_code);
+        }
         const auto& translation = std::get<mmu::Translation>(walked);
         charge(std::uint64_t{translation.entries_read} * timing.page_walk_entry);
         entry = &tlb.insert(address, translation, access);
@@ -253,9 +255,15 @@ void Processor::flush_translations_except_global() {
 }
 
 void Processor::flush_translation(mmu::GuestLinear linear) {
+    forget_page(linear);
+    translations_changed();
+}
+
+// SDM vol. 3A, 4.10.4.1: a page fault, too, drops what is known of its address.
+void Processor::forget_page(mmu::GuestLinear linear) {
     for (mmu::Tlb& tlb : data_tlbs_) tlb.flush_page(linear);
     for (mmu::Tlb& tlb : fetch_tlbs_) tlb.flush_page(linear);
-    translations_changed();
+    fetch_page_ = 1;
 }
 
 std::vector<mmu::Tlb::State> Processor::save_translations() const {

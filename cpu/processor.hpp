@@ -459,6 +459,7 @@ class Processor final : public LinearMemory {
         current_->last = true;
         request_attention();
     }
+    void forget_page(mmu::GuestLinear linear);
     void update_window(SegmentName segment);
     void update_stack();
     void check_segment(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);
