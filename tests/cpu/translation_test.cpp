@@ -43,6 +43,35 @@ TEST(Translations, APageFaultDropsItsPage) {
     EXPECT_EQ(guest.state.registers[rcx], 2u) << "the handler's read found a page that is not there";
 }
 
+// As Intel's processors do: no page is where these operands begin, and yet it is not a page fault.
+TEST(Translations, AnOperandThatLeavesTheCanonicalAddressesIsNoPageFault) {
+    struct Case {
+        std::initializer_list<unsigned> bytes;
+        int vector;
+    };
+    constexpr int not_canonical = 13, not_canonical_stack = 12;
+    const Case cases[] = {
+        {{0x48, 0x8b, 0x03}, not_canonical},                 // mov rax, [rbx]
+        {{0x48, 0x89, 0x03}, not_canonical},                 // mov [rbx], rax
+        {{0x48, 0x83, 0x03, 0x01}, not_canonical},           // add qword [rbx], 1
+        {{0x0f, 0x10, 0x03}, not_canonical},                 // movups xmm0, [rbx]
+        {{0x0f, 0x11, 0x03}, not_canonical},                 // movups [rbx], xmm0
+        {{0x48, 0x89, 0xdc, 0x58}, not_canonical_stack},     // mov rsp, rbx; pop rax
+        {{0x8b, 0x03}, static_cast<int>(page_fault)},        // mov eax, [rbx]
+        {{0xd9, 0x63, 0xf8}, static_cast<int>(page_fault)},  // fldenv [rbx - 8]
+    };
+    for (const Case& test : cases) {
+        Guest guest(Start::kernel64);
+        guest.state.cr4 |= cr4::osfxsr;
+        guest.state.registers[rbx] = 0x7ffffffffffc;
+        // The stack of a fault that has none: IST1.
+        for (const unsigned vector : {12u, 13u, page_fault})
+            guest.interrupt_gate(vector, Guest::gate(0x8e, Guest::code64, guest.handler(vector), 1));
+        guest.run(test.bytes);
+        EXPECT_EQ(guest.vector(), test.vector) << testing::PrintToString(test.bytes);
+    }
+}
+
 struct Invalidation {
     std::uint64_t type;
     std::uint64_t context;  // bits 63:0 of the descriptor
