@@ -208,16 +208,30 @@ mmu::PagingContext Processor::paging_context() const {
             .pse36 = model.has(Feature::pse36)};
 }
 
+void Processor::require_canonical(mmu::GuestLinear address, SegmentName segment) {
+    if (state.in_long_mode() && !address.is_canonical())
+        raise(segment == SegmentName::ss ? Vector::stack_fault : Vector::general_protection, 0);
+}
+
+// An operand that runs out of the canonical addresses has their fault even if its first page has one, too. The images
+// that are read and written in pieces have the fault of the first piece.
+void Processor::require_canonical_end(std::uint64_t linear, unsigned size, SegmentName segment) {
+    constexpr unsigned widest_operand = 32;
+    if (size <= widest_operand && std::has_single_bit(size))
+        require_canonical({(linear + size - 1) & mask_for(linear)}, segment);
+}
+
 mmu::TlbEntry& Processor::translate(std::uint64_t linear, mmu::Access access, SegmentName segment, mmu::Tlb& tlb,
                                     mmu::Privilege privilege) {
     const mmu::GuestLinear address{linear};
     mmu::TlbEntry* entry = tlb.find(address, access);
     if (entry == nullptr) {
-        if (state.in_long_mode() && !address.is_canonical())
-            raise(segment == SegmentName::ss ? Vector::stack_fault : Vector::general_protection, 0);
+        require_canonical(address, segment);
         const auto walked = mmu::walk(memory, paging_context(), address, access, privilege);
-        if (const auto* fault = std::get_if<mmu::PageFaultInformation>(&walked))
+        if (const auto* fault = std::get_if<mmu::PageFaultInformation>(&walked)) {
+            forget_page(address);
             raise_page_fault(linear, fault->error_code);
+        }
         const auto& translation = std::get<mmu::Translation>(walked);
         charge(std::uint64_t{translation.entries_read} * timing.page_walk_entry);
         entry = &tlb.insert(address, translation, access);
@@ -253,9 +267,15 @@ void Processor::flush_translations_except_global() {
 }
 
 void Processor::flush_translation(mmu::GuestLinear linear) {
+    forget_page(linear);
+    translations_changed();
+}
+
+// SDM vol. 3A, 4.10.4.1: a page fault, too, drops what is known of its address.
+void Processor::forget_page(mmu::GuestLinear linear) {
     for (mmu::Tlb& tlb : data_tlbs_) tlb.flush_page(linear);
     for (mmu::Tlb& tlb : fetch_tlbs_) tlb.flush_page(linear);
-    translations_changed();
+    fetch_page_ = 1;
 }
 
 std::vector<mmu::Tlb::State> Processor::save_translations() const {
@@ -319,6 +339,7 @@ std::uint64_t Processor::load_slow(std::uint64_t linear, unsigned size, SegmentN
     // Both pages are translated before either is read: a device must not see half an access that faults.
     const unsigned first = static_cast<unsigned>(in_page);
     const std::uint64_t second_linear = (linear + first) & mask_for(linear);
+    require_canonical_end(linear, size, segment);
     const mmu::GuestPhysical low = translate(linear, mmu::Access::read, segment, tlb, privilege).physical() +
                                    mmu::GuestLinear{linear}.page_offset();
     const mmu::GuestPhysical high = translate(second_linear, mmu::Access::read, segment, tlb, privilege).physical();
@@ -338,6 +359,7 @@ void Processor::store_slow(std::uint64_t linear, std::uint64_t value, unsigned s
     }
     const unsigned first = static_cast<unsigned>(in_page);
     const std::uint64_t second_linear = (linear + first) & mask_for(linear);
+    require_canonical_end(linear, size, segment);
     const mmu::GuestPhysical low = translate(linear, mmu::Access::write, segment, tlb, privilege).physical() +
                                    mmu::GuestLinear{linear}.page_offset();
     const mmu::GuestPhysical high = translate(second_linear, mmu::Access::write, segment, tlb, privilege).physical();
@@ -358,6 +380,7 @@ std::uint64_t Processor::begin_modify_checked(SegmentName segment, std::uint64_t
     modified_ = nullptr;
     modified_linear_ = linear;
     const std::uint64_t in_page = mmu::page_size - mmu::GuestLinear{linear}.page_offset();
+    if (size > in_page) require_canonical_end(linear, size, segment);
     mmu::TlbEntry& entry = translate(linear, mmu::Access::write, segment, *data_tlb_, privilege_);
     if (size > in_page)
         translate((linear + in_page) & linear_mask_, mmu::Access::write, segment, *data_tlb_, privilege_);
@@ -373,6 +396,7 @@ void Processor::end_modify_slow(std::uint64_t value, unsigned size) {
 
 void Processor::load_bytes(SegmentName segment, std::uint64_t offset, void* to, unsigned size) {
     const std::uint64_t linear = linear_for_read(segment, offset, size);
+    require_canonical_end(linear, size, segment);
     watch_data(linear, size, mmu::Access::read);
     auto* bytes = static_cast<std::byte*>(to);
     for (unsigned done = 0; done < size;) {
@@ -414,6 +438,7 @@ void Processor::store_vector_checked(SegmentName segment, std::uint64_t offset, 
 void Processor::probe_write(SegmentName segment, std::uint64_t offset, unsigned size) {
     const std::uint64_t linear = linear_for_write(segment, offset, size);
     const std::uint64_t last = (linear + size - 1) & linear_mask_;
+    require_canonical_end(linear, size, segment);
     translate(linear, mmu::Access::write, segment, *data_tlb_, privilege_);
     if (mmu::GuestLinear{linear}.page() != mmu::GuestLinear{last}.page())
         translate(last & ~mmu::page_mask, mmu::Access::write, segment, *data_tlb_, privilege_);

@@ -459,6 +459,9 @@ class Processor final : public LinearMemory {
         current_->last = true;
         request_attention();
     }
+    void forget_page(mmu::GuestLinear linear);
+    void require_canonical(mmu::GuestLinear address, SegmentName segment);
+    void require_canonical_end(std::uint64_t linear, unsigned size, SegmentName segment);
     void update_window(SegmentName segment);
     void update_stack();
     void check_segment(SegmentName segment, std::uint64_t offset, unsigned size, mmu::Access access);

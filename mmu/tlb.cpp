@@ -1,8 +1,24 @@
 #include "mmu/tlb.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 namespace xenolith::mmu {
+
+namespace {
+
+constexpr std::uint64_t mapping_sizes[] = {page_size, 2 << 20, 4 << 20, 1 << 30};
+
+std::uint64_t mapping_code(std::uint64_t size) {
+    return static_cast<std::uint64_t>(std::ranges::find(mapping_sizes, size) - std::begin(mapping_sizes));
+}
+
+std::uint64_t gigabyte_bit(std::uint64_t linear) { return std::uint64_t{1} << (linear >> 30 & 63); }
+
+}  // namespace
+
+std::uint64_t TlbEntry::mapping_size() const { return mapping_sizes[(word_ & mapping_mask) >> mapping_shift]; }
 
 Tlb::Tlb() {
     used_.reserve(entry_count);
@@ -20,6 +36,10 @@ void Tlb::note_used(unsigned slot_index) {
     if (is_used_[slot_index]) return;
     is_used_[slot_index] = true;
     used_.push_back(static_cast<std::uint16_t>(slot_index));
+}
+
+void Tlb::note_large(const TlbEntry& entry) {
+    if (entry.is_large()) large_pages_ |= gigabyte_bit(entry.page());
 }
 
 TlbEntry* Tlb::find(GuestLinear linear, Access access) {
@@ -59,8 +79,10 @@ TlbEntry& Tlb::insert(GuestLinear linear, const Translation& translation, Access
     entry = TlbEntry{};
     entry.read_tag = entry.write_tag = page ^ page_size;
     entry.word_ = translation.physical.page().value | allowed | TlbEntry::valid_bit |
-                  (translation.global ? TlbEntry::global_bit : 0);
+                  (translation.global ? TlbEntry::global_bit : 0) |
+                  mapping_code(translation.mapping_size) << TlbEntry::mapping_shift;
     note_used(slot(linear.value));
+    note_large(entry);
     return entry;
 }
 
@@ -72,21 +94,26 @@ void Tlb::flush() {
     used_.clear();
     victims_.fill(TlbEntry{});
     next_victim_ = 0;
+    large_pages_ = 0;
 }
 
 void Tlb::flush_except_global() {
     std::size_t kept = 0;
+    large_pages_ = 0;
     for (const std::uint16_t index : used_) {
         if (entries_[index].valid() && entries_[index].global()) {
             used_[kept++] = index;
+            note_large(entries_[index]);
         } else {
             clear(index);
             is_used_[index] = false;
         }
     }
     used_.resize(kept);
-    for (TlbEntry& victim : victims_)
+    for (TlbEntry& victim : victims_) {
         if (!victim.global()) victim = TlbEntry{};
+        note_large(victim);
+    }
 }
 
 void Tlb::flush_page(GuestLinear linear) {
@@ -94,6 +121,17 @@ void Tlb::flush_page(GuestLinear linear) {
     if (fast(linear.value).holds(page)) clear(slot(linear.value));
     for (TlbEntry& victim : victims_)
         if (victim.holds(page)) victim = TlbEntry{};
+    if ((large_pages_ & gigabyte_bit(page)) != 0) flush_large_page(linear);
+}
+
+void Tlb::flush_large_page(GuestLinear linear) {
+    const auto is_part = [&](const TlbEntry& entry) {
+        return entry.valid() && entry.is_large() && (entry.page() ^ linear.value) < entry.mapping_size();
+    };
+    for (const std::uint16_t index : used_)
+        if (is_part(entries_[index])) clear(index);
+    for (TlbEntry& victim : victims_)
+        if (is_part(victim)) victim = TlbEntry{};
 }
 
 void Tlb::forget_writable(GuestPhysical page) {
@@ -131,12 +169,13 @@ void Tlb::restore(const State& state) {
             (!is_victim && slot(from.page) != from.place))
             throw std::invalid_argument("TLB: an entry in a place that is not its own");
         constexpr std::uint64_t kept =
-            ~page_mask | 7 | TlbEntry::global_bit | TlbEntry::valid_bit;  // the page, rights and state
+            ~page_mask | 7 | TlbEntry::global_bit | TlbEntry::valid_bit | TlbEntry::mapping_mask;
         TlbEntry& entry = is_victim ? victims_[from.place - entry_count] : entries_[from.place];
         entry = TlbEntry{};
         entry.read_tag = entry.write_tag = from.page ^ page_size;
         entry.word_ = (from.word & kept) | TlbEntry::valid_bit;
         if (!is_victim) note_used(from.place);
+        note_large(entry);
     }
     next_victim_ = state.next_victim;
 }

@@ -13,6 +13,10 @@
 //
 // The table is direct-mapped by a hash of the page number, backed by a small victim buffer, since pages a power of
 // two apart would otherwise evict each other forever. A flush visits only the entries filled since the last one.
+//
+// A large page has an entry for each 4 KiB of it in use. Each remembers the size of its mapping, so that to drop one
+// address drops all of them (SDM vol. 3A, 4.10.4.1). A set of the gigabytes with such entries, by hash, tells when
+// there are none to look for.
 #pragma once
 
 #include <array>
@@ -69,7 +73,12 @@ class TlbEntry {
     friend class Tlb;
     static constexpr std::uint64_t global_bit = 1 << 3, valid_bit = 1 << 4, reads_fast_bit = 1 << 5,
                                    writes_fast_bit = 1 << 6;  // bits 0..2: what mmu::Access needs no walk
+    // What the leaf entry maps: 0 for 4 KiB, 1 for 2 MiB, 2 for 4 MiB, 3 for 1 GiB.
+    static constexpr unsigned mapping_shift = 7;
+    static constexpr std::uint64_t mapping_mask = 3 << mapping_shift;
 
+    bool is_large() const { return (word_ & mapping_mask) != 0; }
+    std::uint64_t mapping_size() const;
     void set_host(const std::byte* host_page, std::uint64_t linear) {
         host_minus_linear = static_cast<std::int64_t>(reinterpret_cast<std::uint64_t>(host_page) - linear);
     }
@@ -111,6 +120,7 @@ class Tlb {
 
     void flush();
     void flush_except_global();
+    // All of the page, large or not, that the address is in.
     void flush_page(GuestLinear linear);
     // Withdraws direct write access to a physical page, translations stay. For a page that became a code page.
     void forget_writable(GuestPhysical page);
@@ -132,12 +142,15 @@ class Tlb {
     }
     void clear(unsigned slot_index);
     void note_used(unsigned slot_index);
+    void note_large(const TlbEntry& entry);
+    void flush_large_page(GuestLinear linear);
 
     std::array<TlbEntry, entry_count> entries_;
     std::array<TlbEntry, victim_count> victims_;
     unsigned next_victim_ = 0;
     std::vector<std::uint16_t> used_;
     std::array<bool, entry_count> is_used_{};
+    std::uint64_t large_pages_ = 0;  // where there are some: bit n for linear addresses with n in bits 30 to 35
 };
 
 }  // namespace xenolith::mmu

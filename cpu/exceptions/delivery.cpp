@@ -94,6 +94,7 @@ bool redirects_to_vm86(Processor& processor, std::uint8_t vector) {
     return (processor.load_system<std::uint8_t>(task.base + at) >> (vector & 7) & 1) == 0;
 }
 
+// Methods 5 and 6: beside the interrupt flag TF is cleared, and NT is not.
 void deliver_redirected(Processor& processor, const Event& event) {
     const std::uint64_t flags = processor.rflags_value();
     const bool trusted = (flags & rflags::iopl) == rflags::iopl;
@@ -101,7 +102,7 @@ void deliver_redirected(Processor& processor, const Event& event) {
     const std::uint64_t seen =
         trusted ? flags : (flags & ~rflags::if_) | rflags::iopl | ((flags & rflags::vif) != 0 ? rflags::if_ : 0);
     enter_real_handler(processor, event.vector * std::uint64_t{4}, seen,
-                       rflags::tf | rflags::nt | rflags::rf | (trusted ? rflags::if_ : rflags::vif), 0);
+                       rflags::tf | rflags::rf | (trusted ? rflags::if_ : rflags::vif), 0);
 }
 
 // --- Protected mode

@@ -148,9 +148,9 @@ bool write_apic_base(Processor& p, std::uint32_t, std::uint64_t value) {
     std::uint64_t reserved = 0xff | 1 << 9;
     if (!p.model.has(Feature::x2apic)) reserved |= x2apic;
     if ((value & reserved) != 0 || value >= address_limit(p)) return false;
-    // x2APIC mode needs the APIC enabled, and is left only by disabling it.
-    if ((value & x2apic) != 0 && (value & enabled) == 0) return false;
+    // x2APIC mode is entered from an APIC that is enabled, and is left only by disabling it (10.12.5.1).
     const std::uint64_t old = p.state.msr.apic_base;
+    if ((value & x2apic) != 0 && (value & old & enabled) == 0) return false;
     if ((old & x2apic) != 0 && (value & enabled) != 0 && (value & x2apic) == 0) return false;
     p.state.msr.apic_base = (value & ~bootstrap) | (old & bootstrap);
     return true;

@@ -328,17 +328,17 @@ void take_upper_halves(const StateImage& image, FloatingPointState& fp, unsigned
 }
 
 // FXSAVE and FXRSTOR share their conditions with neither x87 nor SSE instructions.
-void require_fxsave(Processor& p, const Instruction& i) {
+void require_fxsave(Processor& p, const Instruction& i, mmu::Access access) {
     if ((p.state.cr0 & cr0::em) != 0) p.raise(Vector::invalid_opcode);
     require_task_not_switched(p);
-    if ((p.effective_address(i) & 15) != 0) p.raise(Vector::general_protection, 0);
+    p.require_aligned(i.segment, p.effective_address(i), 16, access);
 }
 
 // Without CR4.OSFXSR the image has no MXCSR and XMM registers; Intel leaves both cases to the implementation.
 bool has_vectors(const Processor& p) { return (p.state.cr4 & cr4::osfxsr) != 0; }
 
 void fxsave(Processor& p, const Instruction& i) {
-    require_fxsave(p, i);
+    require_fxsave(p, i, mmu::Access::write);
     const FloatingPointState& fp = p.state.floating_point;
     StateImage image{};
     const std::uint64_t at = p.effective_address(i);
@@ -357,7 +357,7 @@ void fxsave(Processor& p, const Instruction& i) {
 }
 
 void fxrstor(Processor& p, const Instruction& i) {
-    require_fxsave(p, i);
+    require_fxsave(p, i, mmu::Access::read);
     StateImage image{};
     p.load_bytes(i.segment, p.effective_address(i), image.data(), legacy_size);
     const auto mxcsr = take<std::uint32_t>(image, mxcsr_at);
@@ -371,10 +371,10 @@ void fxrstor(Processor& p, const Instruction& i) {
     drop_selectors(p, fp);
 }
 
-void require_xsave(Processor& p, const Instruction& i) {
+void require_xsave(Processor& p, const Instruction& i, mmu::Access access) {
     if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
     require_task_not_switched(p);
-    if ((p.effective_address(i) & 63) != 0) p.raise(Vector::general_protection, 0);
+    p.require_aligned(i.segment, p.effective_address(i), 64, access);
 }
 
 std::uint64_t requested_components(const Processor& p) {
@@ -402,7 +402,7 @@ std::uint64_t components_in_use(const Processor& p) {
 // they may be left when unmodified since the last XRSTOR is an optimization this processor does not have.
 template <bool Optimized>
 void xsave(Processor& p, const Instruction& i) {
-    require_xsave(p, i);
+    require_xsave(p, i, mmu::Access::write);
     const FloatingPointState& fp = p.state.floating_point;
     const std::uint64_t at = p.effective_address(i), requested = requested_components(p), in_use = components_in_use(p);
     const std::uint64_t written = Optimized ? requested & in_use : requested;
@@ -447,7 +447,7 @@ void xsave_compacted(Processor& p, const Instruction& i) {
         if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
         p.require_cpl0();
     }
-    require_xsave(p, i);
+    require_xsave(p, i, mmu::Access::write);
     const FloatingPointState& fp = p.state.floating_point;
     const std::uint64_t at = p.effective_address(i), requested = requested_components(p);
     std::uint64_t in_use = components_in_use(p);
@@ -488,7 +488,7 @@ void xrstor(Processor& p, const Instruction& i) {
         if ((p.state.cr4 & cr4::osxsave) == 0) p.raise(Vector::invalid_opcode);
         p.require_cpl0();
     }
-    require_xsave(p, i);
+    require_xsave(p, i, mmu::Access::read);
     FloatingPointState& fp = p.state.floating_point;
     const std::uint64_t at = p.effective_address(i), requested = requested_components(p);
     StateImage image{};

@@ -135,7 +135,7 @@ void invalidate_process_context(Processor& p, const Instruction& i) {
     p.load_bytes(i.segment, p.effective_address(i), descriptor.data(), 16);
     const auto refuse = [&] { p.raise(Vector::general_protection, 0); };
     if (type > 3) refuse();
-    if (descriptor[0] >> 12 != 0 && type < 2) refuse();
+    if (descriptor[0] >> 12 != 0) refuse();
     if (type < 2 && (p.state.cr4 & cr4::pcide) == 0 && descriptor[0] != 0) refuse();
     if (type == 0 && !mmu::GuestLinear{descriptor[1]}.is_canonical()) refuse();
     // Only the current address space's translations are kept; to drop more than was asked is always allowed.

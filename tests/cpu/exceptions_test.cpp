@@ -161,6 +161,24 @@ TEST(Delivery, Vm86RedirectsThroughTheBitmap) {
     EXPECT_EQ(guest.state.rflags & (rflags::vif | rflags::if_), rflags::if_);
 }
 
+// SDM vol. 3B, 20.3.3.4 and 20.3.3.5: what happens to the flags.
+TEST(Delivery, Vm86RedirectionLeavesTheNestedTaskFlag) {
+    for (const std::uint64_t level : {std::uint64_t{0}, rflags::iopl}) {
+        Guest guest(Start::vm86);
+        guest.state.cr4 |= cr4::vme;
+        guest.state.rflags = (guest.state.rflags & ~rflags::iopl) | level | rflags::vif | rflags::nt;
+        guest.state.tr.limit = 0x200;
+        guest.write(Guest::task_state + 0x66, std::uint16_t{0x88});
+        guest.write(0x21 * 4, std::uint32_t{0x20000000});
+        guest.place(0x20000, {0xeb, 0xfe});
+        guest.run({0xcd, 0x21}, 3);
+        constexpr std::uint64_t shown = rflags::nt | rflags::vif | rflags::if_;
+        EXPECT_EQ(guest.state.segment(SegmentName::cs).selector, 0x2000);
+        EXPECT_EQ(guest.stack<std::uint16_t>(2) & shown, rflags::nt | rflags::if_);
+        EXPECT_EQ(guest.state.rflags & shown, rflags::nt | (level == 0 ? rflags::if_ : rflags::vif));
+    }
+}
+
 // --- What a bad gate, segment or stack raises (SDM vol. 2A, INT n)
 // --------------------------------------------------------
 

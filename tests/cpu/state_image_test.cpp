@@ -227,6 +227,37 @@ TEST(StateImageFaults, FollowControlRegisters) {
     }
 }
 
+// The linear address is what must be aligned, not the offset in its segment.
+TEST(StateImageFaults, TheSegmentsBaseCountsForAlignment) {
+    struct Case {
+        std::uint64_t offset;
+        std::initializer_list<unsigned> bytes;
+        bool accepted;
+    };
+    const Case cases[] = {
+        {0x38, {0x65, 0x0f, 0xae, 0x03, 0xf4}, true},   // fxsave gs:[rbx]
+        {0x30, {0x65, 0x0f, 0xae, 0x03, 0xf4}, false},  //
+        {0x38, {0x65, 0x0f, 0xae, 0x0b, 0xf4}, true},   // fxrstor
+        {0x40, {0x65, 0x0f, 0xae, 0x0b, 0xf4}, false},  //
+        {0x38, {0x65, 0x0f, 0xae, 0x23, 0xf4}, true},   // xsave
+        {0x40, {0x65, 0x0f, 0xae, 0x23, 0xf4}, false},  //
+        {0x38, {0x65, 0x0f, 0xae, 0x2b, 0xf4}, true},   // xrstor
+        {0x40, {0x65, 0x0f, 0xae, 0x2b, 0xf4}, false},  //
+        {0x38, {0x65, 0x0f, 0xc7, 0x23, 0xf4}, true},   // xsavec
+        {0x40, {0x65, 0x0f, 0xc7, 0x23, 0xf4}, false},  //
+    };
+    for (const Case& test : cases) {
+        Guest guest(Start::kernel64);
+        guest.state.cr4 |= cr4::osfxsr | cr4::osxsave;
+        guest.state.segment(SegmentName::gs).base = Guest::data + 8;
+        guest.state.registers[rax] = 1;
+        guest.state.registers[rdx] = 0;
+        guest.state.registers[rbx] = test.offset;
+        guest.run(test.bytes);
+        EXPECT_EQ(guest.vector(), test.accepted ? -1 : 13) << testing::PrintToString(test.bytes) << test.offset;
+    }
+}
+
 TEST(StateImageFaults, ReservedBitsAreRefused) {
     Guest mxcsr(Start::kernel64);
     prepare(mxcsr, Image{});

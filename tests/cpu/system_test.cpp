@@ -224,6 +224,19 @@ TEST(ModelSpecific, RefusesReservedValues) {
     }
 }
 
+// SDM vol. 3A, 10.12.5.1.
+TEST(ModelSpecific, TheApicComesToX2apicModeFromXapicModeOnly) {
+    constexpr std::uint64_t base = 0xfee00100, working = 0x800, x2apic = 0x400;
+    Guest guest(Start::kernel64);
+    Processor& p = processor_of(guest);
+    EXPECT_TRUE(write_msr(p, msr::apic_base, base));
+    EXPECT_FALSE(write_msr(p, msr::apic_base, base | working | x2apic));
+    EXPECT_TRUE(write_msr(p, msr::apic_base, base | working));
+    EXPECT_TRUE(write_msr(p, msr::apic_base, base | working | x2apic));
+    EXPECT_FALSE(write_msr(p, msr::apic_base, base | working));
+    EXPECT_TRUE(write_msr(p, msr::apic_base, base));
+}
+
 TEST(ModelSpecific, EveryFixedRangeIsItsOwn) {
     Guest guest(Start::kernel64);
     Processor& p = processor_of(guest);
