@@ -239,6 +239,8 @@ using M = ModelSpecificRegisters;
 
 // In ascending order of index.
 constexpr std::array registers = {
+    // The Pentium's, of which later CPUs have kept the addresses.
+    ModelRegister{msr::p5_mc_addr, msr::p5_mc_type, with<Feature::mce>, read_constant<0>, read_only},
     ModelRegister{msr::tsc, msr::tsc, with<Feature::tsc>, read_time_stamp, write_time_stamp},
     ModelRegister{msr::platform_id, msr::platform_id, intel, read_constant<0>, read_only},
     ModelRegister{msr::apic_base, msr::apic_base, everyone, read_word<&M::apic_base>, write_apic_base},

@@ -63,15 +63,16 @@ inline constexpr std::uint64_t fixed_one = 1u << 10, gd = 1u << 13;
 
 // Model-specific register numbers (SDM vol. 4, chapter 2; APM vol. 2, appendix A).
 namespace msr {
-inline constexpr std::uint32_t tsc = 0x10, platform_id = 0x17, apic_base = 0x1b, feature_control = 0x3a,
-                               tsc_adjust = 0x3b, bios_sign_id = 0x8b, mtrr_cap = 0xfe, sysenter_cs = 0x174,
-                               sysenter_esp = 0x175, sysenter_eip = 0x176, mcg_cap = 0x179, mcg_status = 0x17a,
-                               misc_enable = 0x1a0, debugctl = 0x1d9, mtrr_phys_base0 = 0x200, mtrr_phys_mask9 = 0x213,
-                               mtrr_fix64k = 0x250, mtrr_fix16k_80000 = 0x258, mtrr_fix16k_a0000 = 0x259,
-                               mtrr_fix4k_c0000 = 0x268, mtrr_fix4k_f8000 = 0x26f, pat = 0x277, mtrr_def_type = 0x2ff,
-                               tsc_deadline = 0x6e0, xss = 0xda0, efer = 0xc0000080, star = 0xc0000081,
-                               lstar = 0xc0000082, cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100,
-                               gs_base = 0xc0000101, kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103;
+inline constexpr std::uint32_t p5_mc_addr = 0x00, p5_mc_type = 0x01, tsc = 0x10, platform_id = 0x17, apic_base = 0x1b,
+                               feature_control = 0x3a, tsc_adjust = 0x3b, bios_sign_id = 0x8b, mtrr_cap = 0xfe,
+                               sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176, mcg_cap = 0x179,
+                               mcg_status = 0x17a, misc_enable = 0x1a0, debugctl = 0x1d9, mtrr_phys_base0 = 0x200,
+                               mtrr_phys_mask9 = 0x213, mtrr_fix64k = 0x250, mtrr_fix16k_80000 = 0x258,
+                               mtrr_fix16k_a0000 = 0x259, mtrr_fix4k_c0000 = 0x268, mtrr_fix4k_f8000 = 0x26f,
+                               pat = 0x277, mtrr_def_type = 0x2ff, tsc_deadline = 0x6e0, xss = 0xda0, efer = 0xc0000080,
+                               star = 0xc0000081, lstar = 0xc0000082, cstar = 0xc0000083, sfmask = 0xc0000084,
+                               fs_base = 0xc0000100, gs_base = 0xc0000101, kernel_gs_base = 0xc0000102,
+                               tsc_aux = 0xc0000103;
 }  // namespace msr
 
 }  // namespace xenolith::cpu

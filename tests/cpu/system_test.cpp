@@ -237,6 +237,17 @@ TEST(ModelSpecific, TheApicComesToX2apicModeFromXapicModeOnly) {
     EXPECT_TRUE(write_msr(p, msr::apic_base, base));
 }
 
+TEST(ModelSpecific, MachineChecksOfThePentiumReadAsNone) {
+    for (const std::uint32_t index : {msr::p5_mc_addr, msr::p5_mc_type}) {
+        Guest guest(Start::kernel64);
+        guest.state.registers[rcx] = index;
+        guest.state.registers[rax] = guest.state.registers[rdx] = 0x55;
+        guest.run({0x0f, 0x32, 0xf4});
+        EXPECT_EQ(guest.state.registers[rax] | guest.state.registers[rdx], 0u) << index;
+        EXPECT_FALSE(write_msr(processor_of(guest), index, 0)) << index;
+    }
+}
+
 TEST(ModelSpecific, EveryFixedRangeIsItsOwn) {
     Guest guest(Start::kernel64);
     Processor& p = processor_of(guest);

@@ -33,7 +33,7 @@ class FuzzCommand(unittest.TestCase):
         judged = [form for form in report["forms"] if "not_judged" not in form]
         self.assertEqual(len(judged), report["judged_forms"])
         self.assertEqual(sum(form["tests"] for form in report["forms"]), report["tests"])
-        self.assertEqual({form["mode"] for form in report["forms"]}, {"long64", "compatibility32"})
+        self.assertEqual({form["mode"] for form in report["forms"]}, {"long64", "compatibility32", "compatibility16"})
         for quirk in report["quirks"]:
             self.assertTrue(quirk["reason"])
 
@@ -51,7 +51,7 @@ class FuzzCommand(unittest.TestCase):
 
     def test_bad_command_lines(self):
         for arguments in (
-            ("--mode", "16"),
+            ("--mode", "8"),
             ("--shard", "3/3"),
             ("--shard", "x"),
             ("--oracle", "oracle-of-delphi"),

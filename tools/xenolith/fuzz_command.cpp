@@ -109,6 +109,7 @@ std::vector<cpu::DecodeMode> modes_from(const std::string& name, std::string_vie
     if (name.empty()) return all;
     auto mode = fuzz::find_mode(name);
     if (name == "32" && oracle != "native") mode = cpu::DecodeMode::protected32;
+    if (name == "16" && oracle != "native") mode = cpu::DecodeMode::protected16;
     if (!mode || std::ranges::find(all, *mode) == all.end()) {
         std::string names;
         for (const cpu::DecodeMode known : all)
@@ -310,7 +311,7 @@ int fuzz_command(const Arguments& arguments) {
         ("count", value()->value_name("N"), "how many tests (default: 1000000)")
         ("seed", value()->value_name("N"), "the same seed gives the same tests (default: 1)")
         ("rows", value()->value_name("PATTERN"), "only rows or forms of that name, with * and ?: 'ADC', 'V*', 'MOV r32*'")
-        ("mode", value()->value_name("MODE"), "64, 32 or 16; with an engine 64, 32, protected16 or real16 (default: all)")
+        ("mode", value()->value_name("MODE"), "64, 32 or 16; with an engine also real16 (default: all)")
         ("oracle", value()->value_name("NAME")->default_value("native"), "who judges: native, the host's CPU in user mode; or an engine, as kvm, which judges the interpreter at CPL 0")
         ("shard", value()->value_name("I/N"), "only every N-th form, from the I-th: for several processes at once")
         ("fail-fast", "stop at the first difference")
