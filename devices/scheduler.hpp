@@ -51,8 +51,8 @@ class Scheduler {
     virtual std::uint64_t now() const = 0;
     // Cycles per second, never zero.
     virtual std::uint64_t frequency() const = 0;
-    // Arms the timer for a deadline in cycles, in place of the one it had; `never` disarms it. A
-    // deadline that has passed expires at the next advance.
+    // Arms the timer for a deadline in cycles, in place of the one it had; `never` disarms it. A deadline that has
+    // passed expires at the next advance.
     virtual void at(std::uint64_t cycles, Timer& timer) = 0;
     // Disarms the timer, if it is armed. Whoever owns a timer does this before destroying it.
     virtual void cancel(Timer& timer) = 0;

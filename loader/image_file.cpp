@@ -8,24 +8,11 @@
 #include <cerrno>
 #include <system_error>
 
+#include "loader/file_descriptor.hpp"
+
 namespace xenolith::loader {
 
 namespace {
-
-// A file descriptor that closes itself.
-class Descriptor {
-  public:
-    explicit Descriptor(int number) : number_(number) {}
-    ~Descriptor() {
-        if (number_ >= 0) ::close(number_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int number() const { return number_; }
-
-  private:
-    int number_;
-};
 
 std::string error_text(int number) { return std::generic_category().message(number); }
 
@@ -64,8 +51,8 @@ ImageFile ImageFile::read(const std::filesystem::path& path, std::uint64_t limit
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) cannot_read(name, "a readable file", error_text(errno));
     demand_regular(name, status);
-    const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (descriptor.number() < 0) cannot_read(name, "a readable file", error_text(errno));
+    const FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!descriptor.is_open()) cannot_read(name, "a readable file", error_text(errno));
     if (::fstat(descriptor.number(), &status) != 0) cannot_read(name, "a readable file", error_text(errno));
     demand_regular(name, status);
 

@@ -104,8 +104,7 @@ constexpr HostQuirk quirks[] = {
      }},
     {"piecewise-order",
      "of an operand that is moved in pieces, which fault comes first: that of a piece in an absent page or not "
-     "aligned, or "
-     "that of one beyond the segment's end",
+     "aligned, or that of one beyond the segment's end",
      [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field&) {
          const bool is_image = moves_state_image(encoding);
          const bool in_pieces = is_image || encoding.operands[0].size == 80 || encoding.operands[1].size == 80;
@@ -182,8 +181,7 @@ constexpr HostQuirk quirks[] = {
      }},
     {"dot-product-stages",
      "DPPS and DPPD find exceptions stage by stage: an unmasked one ends them before a later stage adds its flags; our "
-     "rows "
-     "tell the flags of all stages",
+     "rows tell the flags of all stages",
      [](const Encoding& encoding, const State&, const Outcome& ours, const Outcome& theirs, const Field& field) {
          return is_mnemonic(encoding,
                             {ZYDIS_MNEMONIC_DPPS, ZYDIS_MNEMONIC_DPPD, ZYDIS_MNEMONIC_VDPPS, ZYDIS_MNEMONIC_VDPPD}) &&

@@ -58,10 +58,6 @@ bool enable(const KvmDevice& device, const FileDescriptor& vm, std::uint32_t cap
     return vm.control(KVM_ENABLE_CAP, &request) == 0;
 }
 
-// Exits for MSRs that the filter denies, and also for what KVM itself does not know or refuses.
-constexpr std::uint64_t denied_msr_exits = KVM_MSR_EXIT_REASON_FILTER;
-constexpr std::uint64_t refused_msr_exits = denied_msr_exits | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
-
 }  // namespace
 
 KvmEngine::KvmEngine(mmu::GuestMemory& memory, Environment& environment, const CpuModel& model, const Timing& timing,
@@ -147,7 +143,7 @@ void KvmEngine::tell_kvm_of_trap(const KvmXenTrap& trap) {
 // KVM_X86_SET_MSR_FILTER (KVM API 4.97): a bit of 0 denies, and what is denied exits, as do registers that KVM does
 // not know. Everything else is allowed. The local APIC is the Environment's.
 void KvmEngine::filter_msrs(std::uint32_t trapped) {
-    ask_for_msr_exits(refused_msr_exits);
+    ask_for_msr_exits(true);
     std::uint64_t denied = 0;
     kvm_msr_filter filter{};
     filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
@@ -163,20 +159,12 @@ void KvmEngine::filter_msrs(std::uint32_t trapped) {
     filter_set_ = true;
 }
 
-// KVM_CAP_X86_USER_SPACE_MSR (KVM API 7.25).
-void KvmEngine::ask_for_msr_exits(std::uint64_t reasons) {
-    if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR, reasons))
+// KVM_CAP_X86_USER_SPACE_MSR (KVM API 7.25): exits for MSRs that the filter denies, and, if wanted, also for what KVM
+// itself does not know or refuses.
+void KvmEngine::ask_for_msr_exits(bool also_refused) {
+    constexpr std::uint64_t refused = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL;
+    if (!enable(device_, vm_, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER | (also_refused ? refused : 0)))
         throw HostLimit(HostLimit::Kind::unavailable, "KVM_CAP_X86_USER_SPACE_MSR: cannot be enabled");
-}
-
-// The write that KVM_XEN_HVM_CONFIG traps was refused. Why is not in the exit, and a blob that cannot be read is no
-// fault of the guest's: KVM answers the same instruction once more, and without asking.
-std::optional<Exit> KvmEngine::let_kvm_answer_trap() {
-    completion_pending_ = true;
-    const auto exit = give_up_msr();
-    ask_for_msr_exits(denied_msr_exits);
-    kvm_answers_trap_ = true;
-    return exit;
 }
 
 // --- State ------------------------------------------------------------------------------------------------
@@ -395,7 +383,7 @@ int KvmEngine::run_vcpu() {
     completion_pending_ = false;
     general_valid_ = false;
     const int error = vcpu_.control(KVM_RUN) == 0 ? 0 : errno;
-    if (std::exchange(kvm_answers_trap_, false)) ask_for_msr_exits(refused_msr_exits);
+    if (std::exchange(kvm_answers_trap_, false)) ask_for_msr_exits(true);
     ready_ = run_area_->ready_for_interrupt_injection != 0;
     ready_known_ = true;
     if (error == EINTR) timer_.drain();

@@ -98,8 +98,7 @@ class KvmEngine final : public Engine {
     void follow_trap();
     void tell_kvm_of_trap(const KvmXenTrap& trap);
     void filter_msrs(std::uint32_t trapped);
-    void ask_for_msr_exits(std::uint64_t reasons);
-    std::optional<Exit> let_kvm_answer_trap();
+    void ask_for_msr_exits(bool also_refused);
 
     // --- The run
     std::optional<Exit> look_around();
@@ -131,6 +130,7 @@ class KvmEngine final : public Engine {
     Exit fail_run(int error);
     std::optional<Exit> step_over_msr(std::uint64_t next_rip);
     std::optional<Exit> give_up_msr();
+    std::optional<Exit> let_kvm_answer_trap();
     Exit leave_msr(int error_number);
     Exit leave_hypercall();
     void change_state(const CpuState& before, CpuState after);

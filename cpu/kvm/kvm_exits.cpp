@@ -276,6 +276,16 @@ std::optional<Exit> KvmEngine::give_up_msr() {
     return exit;
 }
 
+// The write that KVM_XEN_HVM_CONFIG traps was refused. Why is not in the exit, and a blob that cannot be read is no
+// fault of the guest's: KVM answers the same instruction once more, and without asking.
+std::optional<Exit> KvmEngine::let_kvm_answer_trap() {
+    completion_pending_ = true;
+    const auto exit = give_up_msr();
+    ask_for_msr_exits(false);
+    kvm_answers_trap_ = true;
+    return exit;
+}
+
 Exit KvmEngine::leave_msr(int error_number) { return give_up_msr().value_or(Exit{ExitReason::failed, error_number}); }
 
 // --- Shutdown ---------------------------------------------------------------------------------------------

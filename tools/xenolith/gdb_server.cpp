@@ -22,6 +22,8 @@
 
 namespace xenolith::tools {
 
+using loader::FileDescriptor;
+
 namespace {
 
 constexpr std::string_view unix_prefix = "unix:";
@@ -98,10 +100,6 @@ const sockaddr* generic(const Address& address) {
 }
 
 }  // namespace
-
-FileDescriptor::~FileDescriptor() {
-    if (number_ >= 0) ::close(number_);
-}
 
 bool looks_like_gdb_address(const std::string& text) {
     const std::size_t colon = text.rfind(':');

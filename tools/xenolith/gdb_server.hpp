@@ -6,8 +6,8 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
+#include "loader/file_descriptor.hpp"
 #include "machine/gdb/registers.hpp"
 #include "machine/gdb/session.hpp"
 #include "machine/machine.hpp"
@@ -28,24 +28,6 @@ bool looks_like_gdb_address(const std::string& text);
 // "--gdb ADDRESS" with the two made one, so that the value may also be left out.
 Arguments join_gdb_address(const Arguments& arguments);
 
-// A connection of its own end, closed with it.
-class FileDescriptor {
-  public:
-    explicit FileDescriptor(int number = -1) : number_(number) {}
-    FileDescriptor(FileDescriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-    FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-        std::swap(number_, other.number_);
-        return *this;
-    }
-    ~FileDescriptor();
-
-    int number() const { return number_; }
-    bool is_open() const { return number_ >= 0; }
-
-  private:
-    int number_;
-};
-
 class GdbListener {
   public:
     // std::runtime_error names the address and the reason.
@@ -58,13 +40,13 @@ class GdbListener {
     const std::string& target() const { return target_; }
     bool has_caller() const;
     // Waits until somebody connects; not open if `interrupted` says that nobody should wait any more.
-    FileDescriptor accept(const std::function<bool()>& interrupted) const;
+    loader::FileDescriptor accept(const std::function<bool()>& interrupted) const;
 
   private:
     void listen_on_path(const std::string& path);
     void listen_on_port(std::uint16_t port);
 
-    FileDescriptor socket_;
+    loader::FileDescriptor socket_;
     std::string target_, path_;
 };
 
